@@ -61,6 +61,7 @@ from app.platforms import ADAPTER_PLATFORMS, make_adapters
 from app.rest.endpoints import rest_routes
 from app.rest.envelope import error_response, mutation_response
 from app.rest.exports import export_routes
+from app.runtime.shutdown import CLEANUP_LIMIT, limited_cleanup, on_shutdown_signal
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder, Viewer
 from app.services.board_counts import BoardCounter
 from app.services.change_feed import ChangeFeed, run_change_notifier
@@ -78,7 +79,6 @@ from app.services.sessions import SessionService
 from app.services.webhooks import WebhookService
 from app.services.workspaces import load_signing_key
 from app.settings import Settings, SettingsError, read_settings
-from app.shutdown import CLEANUP_LIMIT, limited_cleanup, on_shutdown_signal
 from app.web.board import BoardPage, documents_file
 from app.web.docs import DocsPages
 from app.web.graphiql import GraphiQLPage

@@ -25,7 +25,6 @@ from app.db.core.database import open_database
 from app.db.migrations import migrate
 from app.db.tools.pooler_check import check_pooler
 from app.demo import EXAMPLE_POST_ID, load_demo, send_demo_posts
-from app.file_limits import open_file_limit, raise_file_limit
 from app.graphql.engine.executable_schema import create_schema
 from app.graphql.engine.persisted_documents import create_document_store
 from app.http.http_protocol import MAX_REFUSED_CONNECTIONS, ConnectionLimits, HttpProtocol
@@ -33,6 +32,7 @@ from app.http.paths import BOARD_PATH, GRAPHIQL_PATH, GRAPHQL_PATH, READINESS_PA
 from app.http.websocket_protocol import WebSocketProtocol
 from app.observability.logs import configure_logging
 from app.platforms import check_sandbox_file
+from app.runtime.file_limits import open_file_limit, raise_file_limit
 from app.services.credential_keys import CredentialKeys, load_sealing_key
 from app.services.proxy_users import ProxyUsers, open_proxy_users
 from app.services.retry_policies import load_retry_policies

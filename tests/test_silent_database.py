@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import httpx
 import pytest
 
-from app.shutdown import CLEANUP_LIMIT
+from app.runtime.shutdown import CLEANUP_LIMIT
 from tests.db.core.test_database import only_on_postgresql
 from tests.servers import DEMO_KEY, DEMO_POST, LoggedProcess, ServerProcess, ServerStarter
 from tests.tcp_proxy import TcpProxy, tcp_proxy

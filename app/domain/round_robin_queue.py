@@ -1,7 +1,7 @@
 """Queue that returns items round robin by caller."""
 
 from collections import OrderedDict, deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -27,6 +27,19 @@ class RoundRobinQueue(Generic[Item]):
     def pop(self) -> Item:
         """Remove and return the next item; raises KeyError if there is none."""
         caller, items = self._items.popitem(last=False)
+        return self._pop_first_item(caller, items)
+
+    def pop_if(self, is_allowed: Callable[[Hashable], bool]) -> Item | None:
+        """Remove and return the next item of a caller that is allowed; None if there is none.
+
+        Callers before it stay in front: each of them is the next as soon as it is allowed.
+        """
+        for caller in self._items:
+            if is_allowed(caller):
+                return self._pop_first_item(caller, self._items.pop(caller))
+        return None
+
+    def _pop_first_item(self, caller: Hashable, items: deque[Item]) -> Item:
         item = items.popleft()
         if items:
             self._items[caller] = items  # after all other callers

@@ -13,7 +13,6 @@ import structlog
 from app.db.core.database import Database
 from app.db.core.statements import AnyRow
 from app.db.core.write_session import WriteSession
-from app.db.core.write_slots import write_caller
 from app.db.repositories import api_keys
 from app.db.repositories import sessions as session_rows
 from app.domain.api_keys import NewApiKey, Scope, is_usable, is_well_formed, key_digest, make_key
@@ -28,6 +27,7 @@ from app.domain.sessions import (
     SessionToken,
 )
 from app.domain.times import Clock, truncate_to_ms
+from app.runtime.fair_slots import current_caller
 from app.services.proxy_users import ProxyUsers
 
 CACHE_TTL = timedelta(seconds=1)
@@ -92,7 +92,7 @@ class ApiKeyAuthenticator:
         """Expiry time and viewer by key digest, least recently stored first."""
 
     async def authenticate(self, token: Credential | None, now: datetime) -> Viewer:
-        """Return the viewer of a credential, and set the key as the caller of later writes in this task.
+        """Return the viewer of a credential, and set the key as the caller of later work in this task.
 
         Raises InvalidApiKey, which does not reveal why a key or session is invalid, and UserNotAllowed for
         a person to whom the operator has granted nothing.
@@ -112,7 +112,7 @@ class ApiKeyAuthenticator:
             and self._monotonic() < cached_until
             and is_usable(expires_at=viewer.expires_at, revoked_at=None, now=now)
         ):
-            write_caller.set(viewer.key_id)
+            current_caller.set(viewer.key_id)
             return viewer
         if not is_well_formed(token, self._prefix):
             raise InvalidApiKey(
@@ -120,7 +120,7 @@ class ApiKeyAuthenticator:
             )
         viewer = await self._look_up(digest, now)
         self._cache_viewer(digest, viewer)
-        write_caller.set(viewer.key_id)
+        current_caller.set(viewer.key_id)
         return viewer
 
     def cached_key_id(self, token: str) -> ApiKeyId | None:
@@ -151,7 +151,7 @@ class ApiKeyAuthenticator:
         assert self._proxy_users is not None  # noqa: S101 - without users, no headers are read
         sign_in = self._proxy_users.sign_in(identity)
         viewer = await self._look_up(sign_in.key_digest, now)
-        write_caller.set(viewer.key_id)
+        current_caller.set(viewer.key_id)
         return replace(viewer, scopes=sign_in.scopes, session=sign_in.session)
 
     async def _look_up(self, digest: bytes, now: datetime) -> Viewer:
@@ -179,7 +179,7 @@ class ApiKeyAuthenticator:
             last_used_at=row.session_last_used_at,
             expires_at=row.session_expires_at,
         )
-        write_caller.set(viewer.key_id)
+        current_caller.set(viewer.key_id)
         return replace(viewer, scopes=session.scopes, session=session)
 
     def _cache_viewer(self, digest: bytes, viewer: Viewer) -> None:

@@ -29,6 +29,7 @@ from app.domain.ids import WorkspaceId
 from app.observability.outages import Outage
 from app.pubsub.notifier import ChangeNotifier, MemoryChangeNotifier, WakeCallback
 from app.pubsub.postgresql import PostgreSQLChangeNotifier
+from app.runtime.fair_slots import current_caller
 
 FEED_POLL_INTERVAL = timedelta(milliseconds=250)
 """Maximum delay of an event whose notification was lost."""
@@ -206,6 +207,8 @@ class _FeedTailer:
         await asyncio.wait({self._run_task})
 
     async def _run(self) -> None:
+        # The task has the context of the first subscriber, but it reads for all of them.
+        current_caller.set(None)
         outage = Outage(logger, "change feed read failed")
         while not self.has_gap:
             events: Sequence[StoredEvent] = ()

@@ -25,12 +25,13 @@ from app.db.tools.pooler_check import check_pooler
 from app.domain.retry_policy import RetryPolicies
 from app.domain.settlement import RetryDecider
 from app.domain.times import Clock
-from app.file_limits import open_file_limit, raise_file_limit
 from app.observability.logs import configure_logging
 from app.observability.status_line import open_status_line
 from app.outbound.client import OutboundClient
 from app.platforms import check_sandbox_file, make_adapters
 from app.pubsub.notifier import ignore_wake_up
+from app.runtime.file_limits import open_file_limit, raise_file_limit
+from app.runtime.shutdown import CLEANUP_LIMIT, limited_cleanup
 from app.services.account_pauses import AccountPauses
 from app.services.change_feed import run_change_notifier
 from app.services.claims import ClaimService
@@ -52,7 +53,6 @@ from app.services.stored_credentials import check_canaries
 from app.services.webhook_deliveries import WebhookDeliveryService
 from app.services.workspaces import load_signing_key
 from app.settings import Settings, SettingsError
-from app.shutdown import CLEANUP_LIMIT, limited_cleanup
 from app.worker.context import OPERATOR_PUBLISHER, WorkerContext, make_system_functions
 from app.worker.duplicates import check_due
 from app.worker.stats import WorkerStats

@@ -43,3 +43,13 @@ def test_items_are_counted_per_caller() -> None:
 def test_empty_rotation_has_no_next_item() -> None:
     with pytest.raises(KeyError):
         RoundRobinQueue[int]().pop()
+
+
+def test_next_item_of_allowed_callers_leaves_the_others_in_front() -> None:
+    queue: RoundRobinQueue[int] = RoundRobinQueue()
+    for caller, item in [("a", 1), ("a", 2), ("b", 3), ("b", 4), ("c", 5)]:
+        queue.append(caller, item)
+
+    assert queue.pop_if(lambda caller: caller != "a") == 3
+    assert queue.pop_if(lambda caller: caller == "d") is None
+    assert pop_all(queue) == [1, 5, 4, 2]

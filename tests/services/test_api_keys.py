@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 
 from app.db.core.database import Database
-from app.db.core.write_slots import write_caller
 from app.domain.errors import InvalidApiKey, ServiceUnavailable
 from app.domain.ids import ApiKeyId
+from app.runtime.fair_slots import current_caller
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder, revoke_key
 from tests.db.core.intercepting_driver import InterceptingDriver
 from tests.factories import KEY_PREFIX, NOW, add_api_key, add_workspace
@@ -41,9 +41,9 @@ async def test_writes_of_task_have_the_authenticated_key_as_caller(database: Dat
     authenticator = ApiKeyAuthenticator(database, prefix=KEY_PREFIX, monotonic=lambda: 0)
     callers = []
     for _ in range(2):  # read from the database, then from the cache
-        write_caller.set(None)
+        current_caller.set(None)
         await authenticator.authenticate(key.token, NOW)
-        callers.append(write_caller.get())
+        callers.append(current_caller.get())
 
     assert callers == [key.id, key.id]
 

@@ -9,12 +9,12 @@ from uuid import uuid4
 import pytest
 
 from app.db.core.database import Database
-from app.db.core.write_slots import write_caller
 from app.domain.api_keys import DEFAULT_SCOPES, Scope
 from app.domain.errors import InvalidApiKey, ServiceUnavailable
 from app.domain.ids import SessionId
 from app.domain.sessions import BoardSession, SessionToken, SignIn
 from app.maintenance import run_maintenance
+from app.runtime.fair_slots import current_caller
 from app.services.api_keys import ApiKeyAuthenticator, LastUsedRecorder, Viewer, revoke_key
 from app.services.sessions import NewSession, SessionService, prune_sessions, revoke_session
 from tests.db.all_tables import all_rows
@@ -72,9 +72,9 @@ async def signing(database: Database) -> Signing:
 async def test_session_has_the_viewer_of_its_key(signing: Signing) -> None:
     created = await signing.sign_in()
     by_key = await signing.authenticator.authenticate(signing.key, NOW)
-    write_caller.set(None)
+    current_caller.set(None)
     viewer = await signing.authenticate(created.token)
-    assert write_caller.get() == viewer.key_id
+    assert current_caller.get() == viewer.key_id
     assert (
         viewer.session
         == created.session

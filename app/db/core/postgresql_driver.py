@@ -19,7 +19,7 @@ from app.db.core.postgresql import connect, redact_values
 from app.db.core.postgresql_batching import MAX_RUNNING, PointReadBatches
 from app.db.core.statements import CompiledStatement, Record
 from app.db.core.write_session import Transaction, suppressed_statement_error
-from app.db.core.write_slots import WriteSlots
+from app.runtime.fair_slots import FairSlots, current_caller
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class PostgreSQLDriver:
         self._size = size
         self._timeout = timeout.total_seconds()
         self._max_idle = max_idle
-        self._write_slots = WriteSlots(size)
+        self._write_slots = FairSlots(size)
         self._max_age = max_age
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pools: _Pools | None = None
@@ -95,7 +95,7 @@ class PostgreSQLDriver:
         TimeoutError if the transaction has not begun in time, for the last time if it is repeated.
         """
         deadline = asyncio.get_running_loop().time() + self._timeout
-        async with self._write_slots.hold(deadline):
+        async with self._write_slots.hold(current_caller.get(), deadline):
             try:
                 return await self._write(work, deadline)
             except TimeoutError:

@@ -18,7 +18,7 @@ from app.db.core.sqlite_read_driver import STEPS_PER_CHECK, Budget
 from app.db.core.statements import CompiledStatement, Record
 from app.db.core.write_lock import WriteLock
 from app.db.core.write_session import Transaction, suppressed_statement_error
-from app.db.core.write_slots import WriteSlots
+from app.runtime.fair_slots import FairSlots, current_caller
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class SQLiteWriteDriver:
         self._uri = f"{file.absolute().as_uri()}?mode=rw"
         self._write_lock = write_lock
         self._timeout = timeout
-        self._slots = WriteSlots(_MAX_SUBMITTED)
+        self._slots = FairSlots(_MAX_SUBMITTED)
         self._executor: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
         self._is_closing = False
@@ -53,7 +53,7 @@ class SQLiteWriteDriver:
                 "write() was called inside a write, which it would wait for"
             ) from None
         deadline = loop.time() + self._timeout.total_seconds()
-        async with self._slots.hold(deadline):
+        async with self._slots.hold(current_caller.get(), deadline):
             return await self._write(work, deadline)
 
     async def _write(self, work: Callable[[Transaction], Awaitable[T]], deadline: float) -> T:

@@ -13,7 +13,7 @@ import pytest
 PROGRAM = """
 import sys, time
 from datetime import timedelta
-from app.shutdown import limited_cleanup
+from app.runtime.shutdown import limited_cleanup
 from app.observability.logs import configure_logging
 
 configure_logging("info", "json")
