@@ -17,27 +17,27 @@ A caller with hundreds of connections, or one request with many fields, must not
 
 
 class FairSlots:
-    """Slots for the concurrent work of several callers.
+    """Slots for the concurrent work of several callers, each of which has at most half of them.
 
-    Waiting callers get slots round robin, and the work of one caller starts in order. A caller that holds
-    half of the slots gets another one only if no caller with less than half waits.
+    Waiting callers get slots round robin, and the work of one caller starts in order. The service itself has
+    no limit: in a process without requests, it is the only caller.
     """
 
-    def __init__(self, count: int, *, spare: int = 0) -> None:
-        """Create free slots; a caller that holds half of them leaves `spare` slots free for others.
+    def __init__(self, count: int, *, max_per_caller: int | None = None) -> None:
+        """Create free slots; with `max_per_caller`, a caller may hold that many if no other one waits.
 
-        Work that lasts long needs spare slots. Otherwise, another caller waits until some of it ends.
+        This suits short work only: another caller waits until some of it ends.
         """
-        self._half = max(1, count // 2)
         self._free = count
-        self._spare = spare
+        self._half = max(1, count // 2)
+        self._max_per_caller = max_per_caller or self._half
         self._held: Counter[Hashable] = Counter()
         self._waiting: RoundRobinQueue[_WaitingWork] = RoundRobinQueue()
 
     def is_free(self, caller: Hashable) -> bool:
         """Return True if the caller would get a slot without waiting."""
         # No one who waits could use a free slot: it would have been assigned at its release.
-        return self._free > (0 if self._has_less_than_half(caller) else self._spare)
+        return self._free > 0 and self._is_below_maximum(caller)
 
     async def acquire(self, caller: Hashable, deadline: float | None = None) -> None:
         """Take a slot for `release`; raises TimeoutError if there is none until `deadline`.
@@ -81,15 +81,17 @@ class FairSlots:
         self._free -= 1
         self._held[caller] += 1
 
-    def _has_less_than_half(self, caller: Hashable) -> bool:
-        return self._held[caller] < self._half
+    def _is_below_half(self, caller: Hashable) -> bool:
+        return caller is None or self._held[caller] < self._half
+
+    def _is_below_maximum(self, caller: Hashable) -> bool:
+        return caller is None or self._held[caller] < self._max_per_caller
 
     def _pop_waiting(self) -> "_WaitingWork | None":
         """Remove and return the next work that may use a free slot."""
-        work = self._waiting.pop_if(self._has_less_than_half)
-        if work is None and self._free > self._spare:
-            work = self._waiting.pop()
-        return work
+        return self._waiting.pop_if(self._is_below_half) or self._waiting.pop_if(
+            self._is_below_maximum
+        )
 
 
 class _WaitingWork(NamedTuple):

@@ -49,7 +49,7 @@ async def let_tasks_run() -> None:
 
 
 async def test_callers_get_slots_in_rotation() -> None:
-    work = Work(FairSlots(2))
+    work = Work(FairSlots(2, max_per_caller=2))
     tasks = await work.start("a1", "a2", "a3", "a4", "b1", "b2", "c1")
     assert work.begun == ["a1", "a2"]
 
@@ -60,8 +60,8 @@ async def test_callers_get_slots_in_rotation() -> None:
     assert work.begun == order
 
 
-async def test_caller_has_at_most_half_of_the_slots_while_another_waits() -> None:
-    work = Work(FairSlots(4))
+async def test_caller_above_half_gets_no_slot_while_another_waits() -> None:
+    work = Work(FairSlots(4, max_per_caller=4))
     tasks = await work.start("a1", "a2", "a3", "a4", "a5", "a6", "b1", "b2", "b3")
     assert work.begun == ["a1", "a2", "a3", "a4"]
 
@@ -78,8 +78,8 @@ async def test_caller_has_at_most_half_of_the_slots_while_another_waits() -> Non
 
 
 @pytest.mark.parametrize(("count", "half"), [(2, 1), (3, 1), (4, 2), (5, 2), (8, 4)])
-async def test_long_work_of_one_caller_leaves_half_of_the_slots_free(count: int, half: int) -> None:
-    work = Work(FairSlots(count, spare=count - half))
+async def test_caller_has_at_most_half_of_the_slots(count: int, half: int) -> None:
+    work = Work(FairSlots(count))
     tasks = await work.start(*(f"a{number}" for number in range(count)))
     assert len(work.begun) == half
 
@@ -89,6 +89,14 @@ async def test_long_work_of_one_caller_leaves_half_of_the_slots_free(count: int,
     await work.end(*(f"a{number}" for number in range(count)))
     await work.end(*(f"b{number}" for number in range(half)))
     await asyncio.gather(*tasks)
+
+
+async def test_service_itself_uses_all_slots() -> None:
+    slots = FairSlots(4)
+    for _ in range(4):
+        await slots.acquire(None)
+
+    assert not slots.is_free("a")
 
 
 async def test_only_slot_goes_to_callers_in_rotation() -> None:
@@ -103,7 +111,7 @@ async def test_only_slot_goes_to_callers_in_rotation() -> None:
 
 
 async def test_caller_that_waits_for_its_share_does_not_block_others() -> None:
-    slots = FairSlots(4, spare=2)
+    slots = FairSlots(4)
     work = Work(slots)
     tasks = await work.start("a1", "a2", "a3")
     assert [slots.is_free("a"), slots.is_free("b")] == [False, True]

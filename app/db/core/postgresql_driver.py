@@ -64,7 +64,7 @@ class PostgreSQLDriver:
         self._size = size
         self._timeout = timeout.total_seconds()
         self._max_idle = max_idle
-        self._write_slots = FairSlots(size)
+        self._write_slots = FairSlots(size, max_per_caller=size)
         self._max_age = max_age
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pools: _Pools | None = None

@@ -17,6 +17,7 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from app.db.core.statements import CompiledStatement, Record
+from app.runtime.fair_slots import FairSlots, current_caller
 
 _INLINE_CPU_BUDGET = timedelta(milliseconds=10)
 """CPU time of an inline statement. A page of 100 rows with all related rows takes a tenth of it."""
@@ -160,25 +161,38 @@ class _Connection:
 
 
 class _ThreadPool:
-    """Bounded thread pool for slow statements, with one connection per busy thread."""
+    """Bounded thread pool for slow statements, with one connection per busy thread, shared by callers."""
 
     def __init__(self, connect: Callable[[], _Connection], max_threads: int) -> None:
         self._connect = connect
         self._pool = ThreadPoolExecutor(max_threads, thread_name_prefix="sqlite-reads")
+        self._slots = FairSlots(max_threads)
+        self._max_threads = max_threads
         self._idle: list[_Connection] = []
 
     async def fetch(
         self, statement: CompiledStatement, arguments: Sequence[object], deadline: float
     ) -> Sequence[Record]:
+        caller = current_caller.get()
+        wait = deadline - time.monotonic()
+        await self._slots.acquire(caller, asyncio.get_running_loop().time() + wait)
         budget = Budget(deadline)
-        future = self._pool.submit(self._run, statement, arguments, budget)
+        result = asyncio.wrap_future(self._pool.submit(self._run, statement, arguments, budget))
+
+        def release_slot(_result: object) -> None:
+            self._slots.release(caller)
+            result.exception()  # retrieved, so that that of a cancelled statement is not logged
+
+        result.add_done_callback(release_slot)  # a cancelled statement runs until it notices
         try:
-            return await asyncio.wrap_future(future)
+            return await asyncio.shield(result)
         finally:
             budget.is_cancelled = True
 
     async def close(self) -> None:
         """Wait for running statements; `fetch` must not be called afterwards."""
+        for _ in range(self._max_threads):
+            await self._slots.acquire(None)
         await asyncio.to_thread(self._pool.shutdown)
         while self._idle:
             self._idle.pop().close()
@@ -186,8 +200,6 @@ class _ThreadPool:
     def _run(
         self, statement: CompiledStatement, arguments: Sequence[object], budget: Budget
     ) -> Sequence[Record]:
-        if budget.is_exhausted():
-            raise TimeoutError
         try:
             connection = self._idle.pop()
         except IndexError:

@@ -34,7 +34,7 @@ class SQLiteWriteDriver:
         self._uri = f"{file.absolute().as_uri()}?mode=rw"
         self._write_lock = write_lock
         self._timeout = timeout
-        self._slots = FairSlots(_MAX_SUBMITTED)
+        self._slots = FairSlots(_MAX_SUBMITTED, max_per_caller=_MAX_SUBMITTED)
         self._executor: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
         self._is_closing = False
