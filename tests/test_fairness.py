@@ -1,8 +1,8 @@
-"""Order of the responses to one client beside many requests of another one."""
+"""Responses to one client beside many requests of another one, and the callers of their reads."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -10,9 +10,20 @@ import httpx
 import pytest
 
 from app.asgi import create_app
-from app.db.core.database import Database
-from tests.clients import UNLIMITED_SETTINGS, app_lifespan, client_for
-from tests.factories import KEY_PREFIX, NOW, add_api_key, add_workspace
+from app.db.core.database import WORKSPACE_PARAM, Database
+from app.db.core.statements import CompiledStatement, Record
+from app.runtime.fair_slots import current_caller
+from tests.clients import UNLIMITED_SETTINGS, app_client, app_lifespan, client_for
+from tests.db.core.intercepting_driver import WrappingDriver
+from tests.factories import (
+    KEY_PREFIX,
+    NOW,
+    add_account,
+    add_api_key,
+    add_post,
+    add_workspace,
+    queued,
+)
 from tests.graphql.transport.websocket_client import WebSocketClient, connect_and_init
 
 FLOOD = 300
@@ -97,3 +108,41 @@ async def test_client_does_not_wait_for_all_operations_on_a_websocket_of_another
         await flood
 
     assert finished.index("client") < FLOOD / 2
+
+
+@dataclass(slots=True)
+class CallerRecorder(WrappingDriver):
+    """Records the caller of each read of one workspace, but for those of maintenance, which read events."""
+
+    callers: list[Hashable] = field(default_factory=list)
+
+    async def fetch(
+        self, statement: CompiledStatement, arguments: Sequence[object]
+    ) -> Sequence[Record]:
+        if WORKSPACE_PARAM in statement.parameters and "FROM event" not in statement.sql:
+            self.callers.append(current_caller.get())
+        return await self.driver.fetch(statement, arguments)
+
+
+_POSTS = "{ posts(first: 2) { nodes { destinations { account { accountName } attemptLog { number } } } } }"
+
+
+async def test_all_reads_of_a_request_are_reads_of_its_key(
+    database: Database, database_url: str
+) -> None:
+    workspace = await add_workspace(database)
+    for _ in range(2):
+        account = await add_account(database, workspace)
+        await add_post(database, workspace, {account: queued(NOW)})
+    key = await add_api_key(database, workspace)
+    recorder = CallerRecorder()
+    async with (
+        Database(database_url, wrap_driver=recorder) as opened,
+        app_client(opened, token=key.token) as client,
+    ):
+        await client.query(f"{{ first: {_POSTS[1:-1]} second: {_POSTS[1:-1]} }}")
+        for path in ("/v1/posts", "/v1/accounts"):
+            assert (await client.get(path)).status_code == 200
+
+    assert len(recorder.callers) >= 4
+    assert set(recorder.callers) == {key.id}

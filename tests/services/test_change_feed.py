@@ -14,6 +14,7 @@ from app.db.repositories.events import delete_events
 from app.domain.errors import ResyncRequired, ServiceUnavailable
 from app.domain.events import FEED_START, Event, EventFilter, EventKind, FeedPosition
 from app.domain.ids import PostId
+from app.runtime.fair_slots import current_caller
 from app.services.change_feed import ChangeFeed
 from tests.db.core.intercepting_driver import do_nothing
 from tests.db.repositories.event_rows import ALL_CHANGES, append_test_events, numbered_events
@@ -50,6 +51,24 @@ async def test_subscription_from_now_gets_no_older_changes(scenario: FeedScenari
         await scenario.append_and_notify(1)
         assert await receive_seqs(subscription, 1) == [6]
         assert subscription.position == FeedPosition(6, NOW)
+
+
+async def test_changes_are_read_for_the_service_and_not_for_the_first_subscriber(
+    scenario: FeedScenario,
+) -> None:
+    callers = []
+
+    async def record_caller() -> None:
+        callers.append(current_caller.get())
+
+    current_caller.set("first subscriber")
+    async with scenario.subscribe():
+        await scenario.wait_until_idle()
+        scenario.interceptor.before_statement = record_caller
+        await scenario.append_and_notify(1)
+        await scenario.wait_until_idle()
+
+    assert set(callers) == {None}
 
 
 async def test_subscription_from_a_position_gets_missed_and_then_new_changes(

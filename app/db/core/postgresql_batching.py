@@ -4,7 +4,7 @@ At most two statements of the same text run at a time. Reads that arrive meanwhi
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple, TypeAlias
@@ -21,6 +21,8 @@ from app.db.core.statements import (
     compile_statement,
 )
 from app.db.core.tenancy import batch_point_read
+from app.domain.round_robin_queue import RoundRobinQueue
+from app.runtime.fair_slots import current_caller
 
 MAX_RUNNING = 2
 """Running statements of the same text, and connections for batches; more would make batches smaller."""
@@ -31,7 +33,14 @@ _MAX_BATCH_SIZE = 32
 _TIME_LIMIT = timedelta(seconds=1).total_seconds()
 """Time after which the requests of a batch run alone, and a slow read no longer delays other reads."""
 
-_Fetch: TypeAlias = Callable[[CompiledStatement, Sequence[object]], Awaitable[Sequence[Record]]]
+_FetchAlone: TypeAlias = Callable[
+    [CompiledStatement, Sequence[object], float], Awaitable[Sequence[Record]]
+]
+"""Runs a statement of one request until a time of the event loop."""
+
+_FetchBatch: TypeAlias = Callable[
+    [CompiledStatement, Sequence[object]], Awaitable[Sequence[Record]]
+]
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -52,41 +61,58 @@ def compile_point_read(
 class PointReadBatches:
     """Point reads of one event loop."""
 
-    def __init__(self, fetch_alone: _Fetch, fetch_batch: _Fetch) -> None:
-        """Create empty queues; the functions run a statement of one request, and of a batch."""
+    def __init__(
+        self,
+        fetch_alone: _FetchAlone,
+        fetch_batch: _FetchBatch,
+        *,
+        may_run_alone: Callable[[Hashable], bool],
+    ) -> None:
+        """Create empty queues; the functions run a statement of one request, and of a batch.
+
+        `may_run_alone` returns False while a statement of this caller would wait for other reads.
+        """
         self._fetch_alone = fetch_alone
         self._fetch_batch = fetch_batch
+        self._may_run_alone = may_run_alone
         self._queues: WeakKeyDictionary[CompiledStatement, _Queue] = WeakKeyDictionary()
 
     async def fetch(
-        self, statement: CompiledStatement, arguments: Sequence[object], batch: BatchedStatement
+        self,
+        statement: CompiledStatement,
+        arguments: Sequence[object],
+        batch: BatchedStatement,
+        deadline: float,
     ) -> Sequence[Record]:
         """Return the rows of one request, by a statement of its own if no other request waits.
 
         A request whose batch failed runs alone, so it fails only by its own error. Cancelling a request
-        does not cancel its batch.
+        does not cancel its batch. Raises TimeoutError at `deadline`, a time of the event loop in seconds.
         """
         key = arguments[batch.key_index]
         if isinstance(key, list | tuple):
             if len(key) != 1:
-                return await self._fetch_alone(statement, arguments)
+                return await self._fetch_alone(statement, arguments, deadline)
             (key,) = key
         queue = self._queues.get(statement)
         if queue is None:
-            queue = self._queues[statement] = _Queue(batch.statement, self._fetch_batch)
-        rows = await queue.wait(arguments[batch.workspace_index], key)
+            queue = _Queue(batch.statement, self._fetch_batch, self._may_run_alone)
+            self._queues[statement] = queue
+        async with asyncio.timeout_at(deadline):
+            rows = await queue.wait(arguments[batch.workspace_index], key)
         if rows is not None:
             return rows
         run = object()
         timer = queue.start_run(run)
         try:
-            return await self._fetch_alone(statement, arguments)
+            return await self._fetch_alone(statement, arguments, deadline)
         finally:
             timer.cancel()
             queue.end_run(run)
 
 
 class _Request(NamedTuple):
+    caller: Hashable
     workspace: object
     key: object
     result: asyncio.Future[Sequence[Record] | None]
@@ -95,11 +121,17 @@ class _Request(NamedTuple):
 class _Queue:
     """Requests of one statement."""
 
-    def __init__(self, statement: CompiledStatement, fetch: _Fetch) -> None:
+    def __init__(
+        self,
+        statement: CompiledStatement,
+        fetch: _FetchBatch,
+        may_run_alone: Callable[[Hashable], bool],
+    ) -> None:
         self._statement = statement
         self._fetch = fetch
+        self._may_run_alone = may_run_alone
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[_Request] = []
+        self._waiting: RoundRobinQueue[_Request] = RoundRobinQueue()
         self._running: set[object] = set()
         """The tasks of the batches, and an object for each request that runs alone."""
 
@@ -107,8 +139,9 @@ class _Queue:
         """Return the rows of a request in a batch; None if the request must run alone."""
         if not self._waiting:
             self._loop.call_soon(self._start_batches)
+        caller = current_caller.get()
         result: asyncio.Future[Sequence[Record] | None] = self._loop.create_future()
-        self._waiting.append(_Request(workspace, key, result))
+        self._waiting.append(caller, _Request(caller, workspace, key, result))
         return await result
 
     def start_run(self, run: object) -> asyncio.TimerHandle:
@@ -122,14 +155,22 @@ class _Queue:
 
     def _start_batches(self) -> None:
         while self._waiting and len(self._running) < MAX_RUNNING:
-            batch = [each for each in self._waiting[:_MAX_BATCH_SIZE] if not each.result.done()]
-            del self._waiting[:_MAX_BATCH_SIZE]
-            if len(batch) == 1:
+            batch = self._pop_batch()
+            if len(batch) == 1 and self._may_run_alone(batch[0].caller):
                 batch[0].result.set_result(None)
             elif batch:
                 task = self._loop.create_task(self._run_batch(batch))
                 self._running.add(task)
                 task.add_done_callback(self.end_run)
+
+    def _pop_batch(self) -> list[_Request]:
+        """Remove the requests of the next batch, round robin by caller."""
+        batch: list[_Request] = []
+        while self._waiting and len(batch) < _MAX_BATCH_SIZE:
+            request = self._waiting.pop()
+            if not request.result.done():
+                batch.append(request)
+        return batch
 
     async def _run_batch(self, requests: Sequence[_Request]) -> None:
         results: Sequence[Sequence[Record] | None] = [None] * len(requests)

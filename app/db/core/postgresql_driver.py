@@ -64,6 +64,7 @@ class PostgreSQLDriver:
         self._size = size
         self._timeout = timeout.total_seconds()
         self._max_idle = max_idle
+        self._read_slots = FairSlots(size)
         self._write_slots = FairSlots(size, max_per_caller=size)
         self._max_age = max_age
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -77,15 +78,32 @@ class PostgreSQLDriver:
         A point read may run in a batch with reads of other requests.
         """
         pools = self._get_pools()
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        if statement.uses_reserved_connections:
+            return await self._fetch_from(pools.reserved, statement, arguments, deadline)
+        if statement.batch is None:
+            return await self._fetch_alone(statement, arguments, deadline)
+        return await pools.point_reads.fetch(statement, arguments, statement.batch, deadline)
+
+    async def _fetch_alone(
+        self, statement: CompiledStatement, arguments: Sequence[object], deadline: float
+    ) -> Sequence[Record]:
+        """Run a statement of one request on a connection of its caller's share."""
+        async with self._read_slots.hold(current_caller.get(), deadline):
+            return await self._fetch_from(self._get_pools().main, statement, arguments, deadline)
+
+    async def _fetch_from(
+        self,
+        pool: "_Pool",
+        statement: CompiledStatement,
+        arguments: Sequence[object],
+        deadline: float,
+    ) -> Sequence[Record]:
         try:
-            async with asyncio.timeout(self._timeout):
-                if statement.uses_reserved_connections:
-                    return await pools.reserved.fetch(statement, arguments)
-                if statement.batch is None:
-                    return await pools.main.fetch(statement, arguments)
-                return await pools.point_reads.fetch(statement, arguments, statement.batch)
+            async with asyncio.timeout_at(deadline):
+                return await pool.fetch(statement, arguments)
         except TimeoutError:
-            pools.close_idle()
+            self._get_pools().close_idle()
             raise
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
@@ -131,7 +149,9 @@ class PostgreSQLDriver:
             main = _Pool(self._options, self._size, *ages)
             batch = _Pool(_batch_options(self._options), MAX_RUNNING, *ages)
             reserved = _Pool(self._options, _RESERVED_CONNECTIONS, *ages)
-            point_reads = PointReadBatches(main.fetch, batch.fetch)
+            point_reads = PointReadBatches(
+                self._fetch_alone, batch.fetch, may_run_alone=self._read_slots.is_free
+            )
             self._pools = _Pools(main, batch, reserved, point_reads)
         return self._pools
 

@@ -173,9 +173,10 @@ class _ThreadPool:
     async def fetch(
         self, statement: CompiledStatement, arguments: Sequence[object], deadline: float
     ) -> Sequence[Record]:
+        """Run a statement until `deadline`, by the monotonic clock, with the wait for a thread."""
         caller = current_caller.get()
-        wait = deadline - time.monotonic()
-        await self._slots.acquire(caller, asyncio.get_running_loop().time() + wait)
+        remaining = deadline - time.monotonic()
+        await self._slots.acquire(caller, asyncio.get_running_loop().time() + remaining)
         budget = Budget(deadline)
         result = asyncio.wrap_future(self._pool.submit(self._run, statement, arguments, budget))
 
