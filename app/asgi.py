@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.db.core.database import Database, open_database
 from app.db.migrations import check_schema_version
-from app.domain.errors import PostResultsError, RateLimitExceeded
+from app.domain.errors import PostResultsError
 from app.domain.ids import WorkspaceId
 from app.domain.times import Clock
 from app.graphql.engine.executable_schema import create_schema
@@ -61,6 +61,7 @@ from app.platforms import ADAPTER_PLATFORMS, make_adapters
 from app.rest.endpoints import rest_routes
 from app.rest.envelope import error_response, mutation_response
 from app.rest.exports import export_routes
+from app.runtime.fair_slots import FairSlots
 from app.runtime.shutdown import CLEANUP_LIMIT, limited_cleanup, on_shutdown_signal
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder, Viewer
 from app.services.board_counts import BoardCounter
@@ -214,12 +215,7 @@ def create_app(
                 graphql_service,
                 partial(_open_export, app_state),
                 read_download,
-                ConcurrencyLimiter(
-                    "exports",
-                    max_total=settings.max_exports,
-                    max_per_key=1,
-                    total_error=RateLimitExceeded,
-                ),
+                FairSlots(settings.max_exports),
                 settings.export_timeout,
             ),
             *([_session_route(graphql_service, cookies), *board.routes] if settings.board else []),
@@ -496,7 +492,9 @@ def _open_export(
     workspace_id: WorkspaceId,
     destinations: DestinationFilterInput,
     export_format: str,
+    *,
     use_gzip: bool,
+    adds_end: bool,
 ) -> AsyncGenerator[ExportChunk, None]:
     """Export destinations for the REST API, which does not import services."""
     return export_destinations(
@@ -505,6 +503,7 @@ def _open_export(
         destinations.to_criteria(),
         export_format=ExportFormat(export_format),
         use_gzip=use_gzip,
+        adds_end=adds_end,
         now=app_state.clock(),
     )
 

@@ -24,7 +24,8 @@ from app.db.repositories.destinations import count_destinations
 from app.domain.errors import ServiceUnavailable
 from app.graphql.schema.inputs import DestinationFilterInput
 from app.rest.exports import FILTERS, read_filter
-from app.services.exports import ExportFormat, export_destinations, open_complete_file
+from app.services.complete_files import open_complete_file
+from app.services.exports import ExportFormat, export_destinations
 
 _STANDARD_OUTPUT = Path("-")
 
@@ -172,6 +173,7 @@ def export_command(
             criteria,
             export_format=ExportFormat(export_format),
             use_gzip=use_gzip,
+            adds_end=False,
             now=now,
         )
         with (

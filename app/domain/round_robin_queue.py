@@ -1,7 +1,7 @@
 """Queue that returns items round robin by caller."""
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, KeysView
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -21,6 +21,10 @@ class RoundRobinQueue(Generic[Item]):
         """Return the number of items of one caller."""
         return len(self._items.get(caller, ()))
 
+    def callers(self) -> KeysView[Hashable]:
+        """Return the callers of all items."""
+        return self._items.keys()
+
     def append(self, caller: Hashable, item: Item) -> None:
         self._items.setdefault(caller, deque()).append(item)
 
@@ -38,6 +42,14 @@ class RoundRobinQueue(Generic[Item]):
             if is_allowed(caller):
                 return self._pop_first_item(caller, self._items.pop(caller))
         return None
+
+    def discard(self, caller: Hashable, item: Item) -> None:
+        """Remove an item of a caller, if it is still there."""
+        items = self._items.get(caller)
+        if items is not None and item in items:
+            items.remove(item)
+            if not items:
+                del self._items[caller]
 
     def _pop_first_item(self, caller: Hashable, items: deque[Item]) -> Item:
         item = items.popleft()

@@ -37,7 +37,7 @@ SUBSCRIPTION_ONLY = frozenset({OperationType.SUBSCRIPTION})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionTimeouts:
-    """Timeouts of long-lived connections: WebSockets and event streams."""
+    """Timeouts of long-lived connections: WebSockets, event streams and exports."""
 
     init_timeout: timedelta = timedelta(seconds=10)
     """Time in which a WebSocket client must authenticate."""
@@ -50,6 +50,15 @@ class ConnectionTimeouts:
     """
     send_timeout: timedelta = timedelta(seconds=30)
     """Time after which a client that reads nothing is disconnected."""
+    export_slot_timeout: timedelta = timedelta(seconds=30)
+    """Longest wait of an export for a slot."""
+    export_stall_timeout: timedelta = timedelta(minutes=2)
+    """Time after which an export whose client reads nothing is aborted.
+
+    The connection of a client that reads slowly moves forward only once a buffer has some room again.
+    """
+    slow_export_period: timedelta = timedelta(seconds=60)
+    """Time after which an export whose client reads slowly is aborted for another one that waits."""
     heartbeat_interval: timedelta = timedelta(seconds=12)
     """Longest silence in an event stream; proxies close streams that are silent for longer."""
 

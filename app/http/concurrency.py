@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
-from app.domain.errors import PostResultsError, RateLimitExceeded, ServiceUnavailable
+from app.domain.errors import RateLimitExceeded, ServiceUnavailable
 
 _RETRY_AFTER_SECONDS = 5
 
@@ -19,22 +19,17 @@ class ConcurrencyLimiter:
         max_total: int,
         max_per_key: int,
         on_change: Callable[[int], None] = lambda _change: None,
-        total_error: type[PostResultsError] = ServiceUnavailable,
     ) -> None:
-        """Set the limits; `on_change` is called with 1 for an acquired slot and −1 for a released one.
-
-        `total_error` is raised at the total limit.
-        """
+        """Set the limits; `on_change` is called with 1 for an acquired slot and −1 for a released one."""
         self._name = name
         self._max_total = max_total
         self._max_per_key = max_per_key
         self._on_change = on_change
-        self._total_error = total_error
         self._counts: Counter[Hashable] = Counter()
         self._total = 0
 
     def check(self, key: Hashable) -> None:
-        """Raise RateLimitExceeded at the limit of the key, another error at the total limit."""
+        """Raise RateLimitExceeded at the limit of the key, ServiceUnavailable at the total limit."""
         if self._counts[key] >= self._max_per_key:
             raise RateLimitExceeded(
                 f"The limit of {self._max_per_key} open {self._name} per API key is reached;"
@@ -42,7 +37,7 @@ class ConcurrencyLimiter:
                 retry_after=_RETRY_AFTER_SECONDS,
             )
         if self._total >= self._max_total:
-            raise self._total_error(
+            raise ServiceUnavailable(
                 f"Too many {self._name} are open on this server."
                 f" Try again in {_RETRY_AFTER_SECONDS} s.",
                 retry_after=_RETRY_AFTER_SECONDS,

@@ -5,6 +5,7 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,12 @@ _HEADERS_TOO_LARGE = (
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """Value of SO_LINGER: drop what was not sent, and send RST instead of FIN."""
+
+_MAX_UNSENT_BYTES = 64 * 1024
+"""Bytes of a connection that wait in the kernel. Its default limit is some megabytes.
+
+With more, a client that reads slowly seems to read nothing for minutes.
+"""
 
 _IDLE_CLOSE_DELAY = timedelta(seconds=0.5)
 """Time without a request after which a connection is closed at shutdown."""
@@ -131,6 +138,7 @@ class HttpProtocol(AutoHTTPProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        _limit_unsent_bytes(transport.get_extra_info("socket"))
         address = self.client[0] if self.client else None
         self.app_state = {
             **self.app_state,
@@ -203,3 +211,8 @@ class HttpProtocol(AutoHTTPProtocol):
         if self.timeout_keep_alive_task is not None:
             idle_since = self.timeout_keep_alive_task.when() - self.timeout_keep_alive
         self.loop.call_at(idle_since + _IDLE_CLOSE_DELAY.total_seconds(), super().shutdown)
+
+
+def _limit_unsent_bytes(opened: socket.socket) -> None:
+    with suppress(AttributeError, OSError):  # not on all systems, nor for Unix sockets
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MAX_UNSENT_BYTES)

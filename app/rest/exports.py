@@ -5,13 +5,21 @@ client cannot take an incomplete export for a complete one.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import structlog
 from starlette.datastructures import QueryParams
@@ -22,7 +30,7 @@ from app.domain.api_keys import Scope as KeyScope
 from app.domain.attempts import publication_url
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import ErrorSource, NextAction
-from app.domain.errors import ServiceUnavailable
+from app.domain.errors import InvalidInput, RateLimitExceeded, ServiceUnavailable
 from app.domain.ids import (
     WorkspaceId,
     parse_account_id,
@@ -32,8 +40,8 @@ from app.domain.ids import (
 from app.graphql.schema.inputs import DestinationFilterInput
 from app.graphql.schema.permissions import HasScope
 from app.graphql.service import GraphQLService
-from app.http.concurrency import ConcurrencyLimiter
 from app.http.headers import parse_accept
+from app.http.read_rate import ReadRate
 from app.http.request import HttpRequest
 from app.http.routing import Route
 from app.http.session_cookies import ReadSession
@@ -47,6 +55,7 @@ from app.rest.parameters import (
     read_search_text,
     read_time,
 )
+from app.runtime.fair_slots import FairSlots
 
 _MEDIA_TYPES = {
     "csv": b"text/csv; charset=utf-8; header=present",
@@ -57,6 +66,15 @@ _MEDIA_TYPES = {
 _END: Message = {"type": "http.response.body", "body": b"", "more_body": False}
 
 _RETRY_AFTER_SECONDS = 5
+
+_PART_BYTES = 64 * 1024
+"""Size of what is sent at a time, so that a client that reads slowly is seen to read."""
+
+_MIN_BYTES_PER_SECOND = 16 * 1024
+"""Rate below which a client is too slow to keep its slot while another workspace waits for one."""
+
+_CHECKS_PER_PERIOD = 60
+"""Number of checks in the time after which a client is slow."""
 
 _READ_SCOPE = HasScope(KeyScope.READ)
 
@@ -106,8 +124,19 @@ logger = structlog.stdlib.get_logger(__name__)
 Chunks: TypeAlias = AsyncGenerator[tuple[bytes, int], None]
 """Bytes of an export, each with the number of rows that were read for them."""
 
-OpenExport: TypeAlias = Callable[[WorkspaceId, DestinationFilterInput, str, bool], Chunks]
-"""Function that exports the destinations of a workspace in a format, compressed by gzip if True."""
+
+class OpenExport(Protocol):
+    """Function that exports the destinations of a workspace."""
+
+    def __call__(
+        self,
+        workspace_id: WorkspaceId,
+        destinations: DestinationFilterInput,
+        export_format: str,
+        *,
+        use_gzip: bool,
+        adds_end: bool,
+    ) -> Chunks: ...
 
 
 def read_filter(query: QueryParams) -> DestinationFilterInput:
@@ -119,19 +148,19 @@ def export_routes(
     service: GraphQLService,
     open_export: OpenExport,
     read_session: ReadSession,
-    limiter: ConcurrencyLimiter,
+    slots: FairSlots,
     timeout: timedelta,
 ) -> list[Route]:
     """Create the routes of all formats under each prefix; an export is aborted after `timeout`.
 
-    `read_session` returns the session that may authenticate a GET.
+    `read_session` returns the session that may authenticate a GET. The callers of the slots are workspaces.
     """
     return [
         Route(
             f"{prefix}/destinations.{export_format}",
             {
                 "GET": ExportHandler(
-                    export_format, service, open_export, read_session, limiter, timeout
+                    export_format, service, open_export, read_session, slots, timeout
                 )
             },
         )
@@ -148,7 +177,7 @@ class ExportHandler:
     service: GraphQLService
     open_export: OpenExport
     read_session: ReadSession
-    limiter: ConcurrencyLimiter
+    slots: FairSlots
     timeout: timedelta
 
     async def __call__(self, request: HttpRequest) -> Response:
@@ -156,14 +185,22 @@ class ExportHandler:
         context = await authenticate_and_charge(self.service, request)
         if not _READ_SCOPE.allows(context.viewer):
             _READ_SCOPE.on_unauthorized()
-        destinations = read_filter(request.query())
+        query = request.query()
+        destinations, adds_end = read_filter(query), read_boolean(query, "end") or False
+        if adds_end and self.export_format != "ndjson":
+            raise InvalidInput(
+                "end can be true only for NDJSON, whose lines may differ: use destinations.ndjson.",
+                argument="end",
+            )
         use_gzip = parse_accept(request.combined_header(b"accept-encoding")).get("gzip", 0) > 0
         start = self._start_message(use_gzip=use_gzip)
         if request.method == "HEAD":
             return StreamedResponse(partial(_send_all, [start, _END]))
         workspace_id = context.viewer.workspace_id
-        chunks = self.open_export(workspace_id, destinations, self.export_format, use_gzip)
-        return StreamedResponse(partial(self._export, request, start, chunks))
+        chunks = self.open_export(
+            workspace_id, destinations, self.export_format, use_gzip=use_gzip, adds_end=adds_end
+        )
+        return StreamedResponse(partial(self._export, request, workspace_id, start, chunks))
 
     def _start_message(self, *, use_gzip: bool) -> Message:
         file_name = f"destinations.{self.export_format}".encode()
@@ -178,46 +215,79 @@ class ExportHandler:
         return {"type": "http.response.start", "status": 200, "headers": headers}
 
     async def _export(
-        self, request: HttpRequest, start: Message, chunks: Chunks, send: Send
+        self,
+        request: HttpRequest,
+        workspace_id: WorkspaceId,
+        start: Message,
+        chunks: Chunks,
+        send: Send,
     ) -> None:
         request.has_timeout = request.is_latency_measured = False
-        with self.limiter.acquire(request.api_key_id):
-            try:
-                await self._send_chunks(request, start, chunks, send)
-            except TimeoutError:
-                error = ServiceUnavailable(
-                    "The export took too long. Try again, or select fewer destinations.",
-                    retry_after=_RETRY_AFTER_SECONDS,
-                )
-                if request.status is None:
-                    raise error from None
-                request.record_error(error)
-                logger.warning("export timed out", request_id=request.request_id)
+        await self._acquire_slot(workspace_id)
+        try:
+            await self._send_chunks(request, workspace_id, start, chunks, send)
+        except TimeoutError:
+            error = ServiceUnavailable(
+                "The export took too long. Try again, or select fewer destinations.",
+                retry_after=_RETRY_AFTER_SECONDS,
+            )
+            if request.status is None:
+                raise error from None
+            request.record_error(error)
+            logger.warning("export timed out", request_id=request.request_id)
+        finally:
+            self.slots.release(workspace_id)
+
+    async def _acquire_slot(self, workspace_id: WorkspaceId) -> None:
+        """Wait for a slot; raises RateLimitExceeded if there is none in time."""
+        wait = self.service.timeouts.export_slot_timeout.total_seconds()
+        try:
+            deadline = asyncio.get_running_loop().time() + wait
+            await self.slots.acquire(workspace_id, deadline)
+        except TimeoutError:
+            raise RateLimitExceeded(
+                f"Other exports are running, and none of them has ended within {wait:g} s."
+                f" Wait for those of this workspace, or try again in {_RETRY_AFTER_SECONDS} s.",
+                retry_after=_RETRY_AFTER_SECONDS,
+            ) from None
 
     async def _send_chunks(
-        self, request: HttpRequest, start: Message, chunks: Chunks, send: Send
+        self,
+        request: HttpRequest,
+        workspace_id: WorkspaceId,
+        start: Message,
+        chunks: Chunks,
+        send: Send,
     ) -> None:
         """Send all chunks, reading each when the last one was sent, or break the connection.
 
-        Raises TimeoutError after the timeout, and if nothing was read or sent for `send_timeout`, and
-        InvalidApiKey once the key was revoked.
+        Raises TimeoutError after the timeout, if nothing was read from the database for `send_timeout` or
+        by the client for `export_stall_timeout`, and if the client is slow while another workspace waits.
+        Raises InvalidApiKey once the key was revoked.
         """
         loop, timeouts = asyncio.get_running_loop(), self.service.timeouts
-        stall_timeout = timeouts.send_timeout.total_seconds()
         key_interval = timeouts.key_recheck_interval.total_seconds()
         key_checked_at = loop.time()
+        rate = ReadRate(loop.time)
         async with (
             asyncio.timeout(self.timeout.total_seconds()),
             aclosing(chunks),
-            asyncio.timeout(stall_timeout) as progress,
+            asyncio.timeout(timeouts.send_timeout.total_seconds()) as progress,
+            self._slow_client_aborted(workspace_id, rate),
         ):
             try:
                 async for data, _ in chunks:
-                    progress.reschedule(loop.time() + stall_timeout)
                     if request.status is None:
                         await send(start)
-                    await send({"type": "http.response.body", "body": data, "more_body": True})
-                    progress.reschedule(loop.time() + stall_timeout)
+                    for part in _parts(data):
+                        progress.reschedule(
+                            loop.time() + timeouts.export_stall_timeout.total_seconds()
+                        )
+                        with rate.waiting(len(part)):
+                            await send(
+                                {"type": "http.response.body", "body": part, "more_body": True}
+                            )
+                    progress.reschedule(loop.time() + timeouts.send_timeout.total_seconds())
                     if loop.time() >= key_checked_at + key_interval:
                         now = self.service.app_state.clock()
                         await self.service.authenticator.authenticate(request.token, now)
@@ -226,6 +296,33 @@ class ExportHandler:
             except BaseException:
                 request.abort()
                 raise
+
+    @asynccontextmanager
+    async def _slow_client_aborted(
+        self, workspace_id: WorkspaceId, rate: ReadRate
+    ) -> AsyncIterator[None]:
+        """Raise TimeoutError in the context once the client is slow while another workspace waits."""
+        period = self.service.timeouts.slow_export_period
+
+        async def watch() -> None:
+            is_slow = False
+            while not (is_slow and self.slots.is_awaited(workspace_id)):
+                await asyncio.sleep(period.total_seconds() / _CHECKS_PER_PERIOD)
+                is_slow = rate.is_below(_MIN_BYTES_PER_SECOND, period)
+            limit.reschedule(asyncio.get_running_loop().time())
+
+        async with asyncio.timeout(None) as limit:
+            watch_task = asyncio.create_task(watch())
+            try:
+                yield
+            finally:
+                watch_task.cancel()
+                await asyncio.wait({watch_task})
+
+
+def _parts(data: bytes) -> Iterator[bytes]:
+    for start in range(0, len(data), _PART_BYTES):
+        yield data[start : start + _PART_BYTES]
 
 
 class StreamedResponse(Response):

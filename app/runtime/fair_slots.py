@@ -39,6 +39,12 @@ class FairSlots:
         # No one who waits could use a free slot: it would have been assigned at its release.
         return self._free > 0 and self._is_below_maximum(caller)
 
+    def is_awaited(self, caller: Hashable) -> bool:
+        """Return True if another caller waits, and could use a slot of this one."""
+        return any(
+            other != caller and self._is_below_maximum(other) for other in self._waiting.callers()
+        )
+
     async def acquire(self, caller: Hashable, deadline: float | None = None) -> None:
         """Take a slot for `release`; raises TimeoutError if there is none until `deadline`.
 
@@ -48,12 +54,15 @@ class FairSlots:
             self._take(caller)
             return
         assigned = asyncio.get_running_loop().create_future()
-        self._waiting.append(caller, _WaitingWork(caller, assigned))
+        work = _WaitingWork(caller, assigned)
+        self._waiting.append(caller, work)
         try:
             async with asyncio.timeout_at(deadline):
                 await assigned
         except BaseException:
-            if not assigned.cancelled():  # a slot was assigned at the same time
+            if assigned.cancelled():
+                self._waiting.discard(caller, work)
+            else:  # a slot was assigned at the same time
                 self.release(caller)
             raise
 

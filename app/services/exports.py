@@ -1,15 +1,12 @@
 """Exports destinations as CSV or NDJSON: streams of bytes from one snapshot, with bounded memory."""
 
-import os
 import re
 import zlib
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
-from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import orjson
 
@@ -74,54 +71,37 @@ async def export_destinations(
     *,
     export_format: ExportFormat,
     use_gzip: bool,
+    adds_end: bool,
     now: datetime,
 ) -> AsyncGenerator[ExportChunk, None]:
     """Yield the matching destinations, newest first; `now` decides what is overdue.
 
-    The next rows are read when the next chunk is requested. Raises ServiceUnavailable if the database is not
-    available; what was yielded before is incomplete then. An export without rows has one chunk.
+    With `adds_end`, the last line of NDJSON is an object with the number of rows. The next rows are read when
+    the next chunk is requested. Raises ServiceUnavailable if the database is not available; what was yielded
+    before is incomplete then. An export without rows has one chunk.
     """
-    encoder = _Encoder(export_format, use_gzip=use_gzip)
+    encoder = _Encoder(export_format, use_gzip=use_gzip, adds_end=adds_end)
     async with open_destination_stream(database, workspace_id, criteria, now) as stream:
         while (chunk := await stream.read(_BATCH_SIZE, encoder.encode)) is not None:
             yield chunk
     yield encoder.finish()
 
 
-@contextmanager
-def open_complete_file(file: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that gets its name, or replaces the old file, when the context has succeeded.
-
-    Anything but a regular file, such as a pipe, is written directly.
-    """
-    if file.exists() and not file.is_file():
-        with file.open("wb") as opened:
-            yield opened
-        return
-    target = file.resolve()
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as opened:
-            yield opened
-            opened.flush()
-            os.fsync(opened.fileno())
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 class _Encoder:
     """Encoder of the rows of one export."""
 
-    def __init__(self, export_format: ExportFormat, *, use_gzip: bool) -> None:
+    def __init__(self, export_format: ExportFormat, *, use_gzip: bool, adds_end: bool) -> None:
         is_csv = export_format is ExportFormat.CSV
         self._encode_rows = _encode_csv if is_csv else _encode_ndjson
         self._header = f"{','.join(COLUMNS)}\r\n".encode() if is_csv else b""
         """Header line until it is part of a chunk."""
         self._compressor = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT) if use_gzip else None
+        self._adds_end = adds_end
+        self._row_count = 0
 
     def encode(self, batch: ColumnBatch) -> ExportChunk:
         columns = _exported_columns(batch)
+        self._row_count += len(columns[0])
         data = self._take_header() + self._encode_rows(columns)
         return ExportChunk(
             data if self._compressor is None else self._compressor.compress(data), len(columns[0])
@@ -130,6 +110,9 @@ class _Encoder:
     def finish(self) -> ExportChunk:
         """Return the last chunk."""
         data = self._take_header()
+        if self._adds_end:
+            end = {"end": True, "count": self._row_count}
+            data += orjson.dumps(end, option=orjson.OPT_APPEND_NEWLINE)
         if self._compressor is not None:
             data = self._compressor.compress(data) + self._compressor.flush()
         return ExportChunk(data, 0)

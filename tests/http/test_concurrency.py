@@ -36,15 +36,6 @@ def test_total_limit_is_enforced_until_release() -> None:
     limiter.check(THIRD_KEY)
 
 
-def test_error_of_the_total_limit_can_be_chosen() -> None:
-    limiter = ConcurrencyLimiter(
-        "exports", max_total=1, max_per_key=1, total_error=RateLimitExceeded
-    )
-    with limiter.acquire(FIRST_KEY):
-        error = expect_error(RateLimitExceeded, limiter.check, SECOND_KEY)
-    assert error.message == "Too many exports are open on this server. Try again in 5 s."
-
-
 def test_on_change_is_called_also_after_failure() -> None:
     changes: list[int] = []
     limiter = ConcurrencyLimiter(

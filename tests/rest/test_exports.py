@@ -258,22 +258,137 @@ async def test_export_allows_only_get_and_head(acme: Tenant, path: str) -> None:
         assert failure_error(response, 405)["code"] == "method_not_allowed"
 
 
-async def test_running_exports_are_limited_per_key_and_in_total(database: Database) -> None:
-    async with open_export(database, settings={"MAX_EXPORTS": "1"}) as export:
-        other = await add_api_key(database, export.workspace)
-        clients = [export.client, export.client.with_token(other.token)]
+# Slots
+
+
+async def test_workspace_has_half_of_the_slots_and_the_others_are_for_other_workspaces(
+    database: Database,
+) -> None:
+    async with open_export(database, settings={"MAX_EXPORTS": "2"}) as export:
         await export.wait_started()
-        errors = [failure_error(await client.get(PATH), 429) for client in clients]
+        second = await export.start_another(export.workspace)
+        other = await export.start_another(await add_workspace(database))
+        assert await other.wait_started() == 200
+        assert second.has_no_messages()
+
+        assert await export.read_rest() == (1200, True)
+        assert await second.wait_started() == 200
+        assert await second.read_rest() == (1200, True)
+        assert await other.read_rest() == (0, True)
+
+
+async def test_waiting_exports_start_round_robin_by_workspace(database: Database) -> None:
+    async with open_export(database, settings={"MAX_EXPORTS": "1"}) as export:
+        await export.wait_started()
+        same = [await export.start_another(export.workspace) for _ in range(2)]
+        other = await export.start_another(await add_workspace(database))
+
+        assert await export.read_rest() == (1200, True)
+        assert await same[0].wait_started() == 200
+        assert await same[0].read_rest() == (1200, True)
+        assert await other.wait_started() == 200
+        assert same[1].has_no_messages()
+        assert await other.read_rest() == (0, True)
+        assert await same[1].read_rest() == (1200, True)
+
+
+async def test_export_without_a_slot_in_time_is_refused(database: Database) -> None:
+    timeouts = replace(DEFAULT_CONNECTION_TIMEOUTS, export_slot_timeout=timedelta(seconds=0.2))
+    async with open_export(database, timeouts=timeouts) as export:
+        await export.wait_started()
+        response = await export.client.get(PATH)
         head = await export.client.request("HEAD", PATH)
         await export.read_rest()
-        again = [await client.get(PATH) for client in clients]
+        await expect_next_export(export)
 
-    assert [error["message"] for error in errors] == [
-        "The limit of 1 open exports per API key is reached; close one of them first.",
-        "Too many exports are open on this server. Try again in 5 s.",
-    ]
-    assert {error["code"] for error in errors} == {"rate_limit_exceeded"}
-    assert [response.status_code for response in (head, *again)] == [200, 200, 200]
+    error = failure_error(response, 429)
+    assert (error["code"], error["message"]) == (
+        "rate_limit_exceeded",
+        "Other exports are running, and none of them has ended within 0.2 s. Wait for those of this"
+        " workspace, or try again in 5 s.",
+    )
+    assert response.headers["Retry-After"] == "5"
+    assert head.status_code == 200
+
+
+async def test_waiting_export_whose_client_disconnects_leaves_the_queue(database: Database) -> None:
+    async with open_export(database) as export:
+        await export.wait_started()
+        second = await export.start_another(export.workspace)
+        second.disconnect()
+        await second.wait_finished()
+        await export.read_rest()
+        await expect_next_export(export)
+
+    assert second.has_no_messages()
+
+
+QUICKLY_SLOW = replace(DEFAULT_CONNECTION_TIMEOUTS, slow_export_period=timedelta(seconds=0.5))
+"""Timeouts with which a client that reads nothing is slow after half a second."""
+
+
+async def test_slow_client_loses_its_slot_to_another_workspace(database: Database) -> None:
+    async with open_export(
+        database, settings={"MAX_EXPORTS": "1"}, timeouts=QUICKLY_SLOW
+    ) as export:
+        await export.wait_started()
+        assert await export.read_part() > 0
+        other = await export.start_another(await add_workspace(database))
+        assert await other.wait_started() == 200
+        assert await other.read_rest() == (0, True)
+
+        await export.wait_finished()
+        assert export.is_aborted
+        assert await export.read_rest() == (0, False)
+
+
+async def test_slow_client_keeps_its_slot_if_only_its_own_workspace_waits(
+    database: Database,
+) -> None:
+    async with open_export(database, timeouts=QUICKLY_SLOW) as export:
+        await export.wait_started()
+        same = await export.start_another(export.workspace)
+        rows = 0
+        for _ in range(4):
+            await asyncio.sleep(0.3)
+            rows += await export.read_part()
+        rest, has_end = await export.read_rest()
+        assert (rows + rest, has_end) == (1200, True)
+        assert await same.read_rest() == (1200, True)
+
+
+# End line
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+async def test_end_line_has_the_number_of_rows(acme: Tenant, encoding: str) -> None:
+    headers = {"Accept-Encoding": encoding}
+    empty = await acme.client.get(f"{PATH}?end=true", headers=headers)
+    await add_batches(acme.database, acme.workspace)
+    *rows, end = (await acme.client.get(f"{PATH}?end=true", headers=headers)).text.splitlines()
+    without = await acme.client.get(f"{PATH}?end=false", headers=headers)
+
+    assert empty.text == '{"end":true,"count":0}\n'
+    assert end == '{"end":true,"count":1200}'
+    assert rows == without.text.splitlines()
+    assert len(rows) == 1200
+
+
+async def test_end_line_is_refused_for_csv(acme: Tenant) -> None:
+    response = await acme.client.get("/v1/destinations.csv?end=true")
+    assert failure_error(response, 400) == non_retryable_error(
+        "validation_error",
+        "end",
+        "end can be true only for NDJSON, whose lines may differ: use destinations.ndjson.",
+    )
+    assert (await acme.client.get("/v1/destinations.csv?end=false")).status_code == 200
+
+
+async def test_value_of_end_is_true_or_false(acme: Tenant) -> None:
+    response = await acme.client.get(f"{PATH}?end=yes")
+    assert failure_error(response, 400) == non_retryable_error(
+        "validation_error", "end", "end must be one of true, false; it is 'yes'."
+    )
 
 
 # Incomplete exports
@@ -282,7 +397,14 @@ async def test_running_exports_are_limited_per_key_and_in_total(database: Databa
 class ExportConnection(ASGIConnection):
     """Client that reads one message of an export at a time, with a client for other requests."""
 
-    def __init__(self, app: ASGIApp, client: Client, workspace: WorkspaceId, key: AddedKey) -> None:
+    def __init__(
+        self,
+        database: Database,
+        app: ASGIApp,
+        client: Client,
+        workspace: WorkspaceId,
+        key: AddedKey,
+    ) -> None:
         scope = {
             "type": "http",
             "method": "GET",
@@ -293,12 +415,21 @@ class ExportConnection(ASGIConnection):
         }
         super().__init__(app, scope, [{"type": "http.request", "body": b"", "more_body": False}])
         self.stop_reading()
+        self.database = database
+        self.app = app
         self.client = client
         self.workspace = workspace
         self.key = key
         self.is_aborted = False
         self.received_bytes = 0
         self._reads_all = False
+
+    async def start_another(self, workspace: WorkspaceId) -> "ExportConnection":
+        """Start an export of a workspace on another connection, and wait until it runs or waits."""
+        key = await add_api_key(self.database, workspace)
+        another = ExportConnection(self.database, self.app, self.client, workspace, key)
+        await asyncio.sleep(0.1)
+        return another
 
     def abort(self) -> None:
         self.is_aborted = True
@@ -317,7 +448,7 @@ class ExportConnection(ASGIConnection):
         status: int = (await self.next_asgi_message())["status"]
         return status
 
-    async def read_batch(self) -> int:
+    async def read_part(self) -> int:
         """Read the next part of the body, and return its number of rows."""
         self._can_read.set()
         body: bytes = (await self.next_asgi_message())["body"]
@@ -358,7 +489,7 @@ async def open_export(
         ) as app,
         client_for(app, token=key.token) as client,
     ):
-        connection = ExportConnection(app, client, workspace, key)
+        connection = ExportConnection(database, app, client, workspace, key)
         try:
             yield connection
         finally:
@@ -375,10 +506,10 @@ async def test_client_that_does_not_read_is_disconnected(
     database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging("info", "json")
-    timeouts = replace(DEFAULT_CONNECTION_TIMEOUTS, send_timeout=STALL_TIMEOUT)
+    timeouts = replace(DEFAULT_CONNECTION_TIMEOUTS, export_stall_timeout=STALL_TIMEOUT)
     async with open_export(database, timeouts=timeouts) as export:
         assert await export.wait_started() == 200
-        assert await export.read_batch() == 500
+        assert await export.read_part() > 0
         await export.wait_finished()
         assert export.is_aborted
         assert await export.read_rest() == (0, False)
@@ -394,13 +525,15 @@ async def test_client_that_does_not_read_is_disconnected(
 
 
 async def test_client_that_reads_slowly_gets_all_rows(database: Database) -> None:
-    timeouts = replace(DEFAULT_CONNECTION_TIMEOUTS, send_timeout=STALL_TIMEOUT)
+    timeouts = replace(DEFAULT_CONNECTION_TIMEOUTS, export_stall_timeout=STALL_TIMEOUT)
     async with open_export(database, timeouts=timeouts) as export:
         assert await export.wait_started() == 200
-        for rows in (500, 500, 200):
+        rows = 0
+        while rows < 1000:
             await asyncio.sleep(0.8)
-            assert await export.read_batch() == rows
-        assert await export.read_rest() == (0, True)
+            rows += await export.read_part()
+        rest, has_end = await export.read_rest()
+        assert (rows + rest, has_end) == (1200, True)
 
 
 @only_on_postgresql
@@ -425,7 +558,7 @@ async def test_database_without_progress_is_reported_in_the_envelope(database: D
 async def test_export_breaks_off_after_its_timeout(database: Database) -> None:
     async with open_export(database, settings={"EXPORT_TIMEOUT": "3"}) as export:
         assert await export.wait_started() == 200
-        assert await export.read_batch() == 500
+        assert await export.read_part() > 0
         await export.wait_finished()
         assert export.is_aborted
         assert await export.read_rest() == (0, False)
@@ -443,7 +576,7 @@ async def test_revoked_key_ends_its_export(database: Database) -> None:
 async def test_disconnect_ends_the_export(database: Database) -> None:
     async with open_export(database) as export:
         assert await export.wait_started() == 200
-        assert await export.read_batch() == 500
+        assert await export.read_part() > 0
         export.disconnect()
         await export.wait_finished()
         await expect_next_export(export)

@@ -40,7 +40,6 @@ from app.services.exports import (
     ExportChunk,
     ExportFormat,
     export_destinations,
-    open_complete_file,
 )
 from tests.claim_benchmark import copy_post
 from tests.db.core.test_database import only_on_postgresql
@@ -68,6 +67,7 @@ def open_export(
     export_format: ExportFormat = ExportFormat.NDJSON,
     *,
     use_gzip: bool = False,
+    adds_end: bool = False,
     **filters: Any,
 ) -> AsyncGenerator[ExportChunk, None]:
     return export_destinations(
@@ -76,6 +76,7 @@ def open_export(
         DestinationCriteria(**filters),
         export_format=export_format,
         use_gzip=use_gzip,
+        adds_end=adds_end,
         now=NOW,
     )
 
@@ -399,34 +400,3 @@ async def test_lost_connection_is_reported(many: Database) -> None:
         )
     with pytest.raises(ServiceUnavailable):
         await anext(chunks)
-
-
-def test_file_gets_its_name_when_it_is_complete(tmp_path: Path) -> None:
-    file = tmp_path / "results.csv"
-    file.write_bytes(b"old")
-    with open_complete_file(file) as opened:
-        opened.write(b"new")
-        opened.flush()
-        assert file.read_bytes() == b"old"
-    assert file.read_bytes() == b"new"
-
-    with pytest.raises(LookupError), open_complete_file(file):
-        raise LookupError
-    assert file.read_bytes() == b"new"
-    assert list(tmp_path.iterdir()) == [file]
-
-
-def test_file_behind_a_link_is_replaced(tmp_path: Path) -> None:
-    link, file = tmp_path / "link.csv", tmp_path / "results.csv"
-    file.touch()
-    link.symlink_to(file)
-    with open_complete_file(link) as opened:
-        opened.write(b"new")
-    assert file.read_bytes() == b"new"
-    assert link.is_symlink()
-
-
-def test_device_is_written_directly() -> None:
-    with open_complete_file(Path("/dev/null")) as opened:
-        opened.write(b"new")
-    assert Path("/dev/null").is_char_device()
