@@ -388,12 +388,13 @@ class Settings:
     max_exports: int = _setting(
         "2",
         integer_parser(1, 1_000),
-        "Maximum running exports per process; further ones are answered with 429. An API key can have one.",
+        "Maximum running exports per process. A workspace can have half of them, but at least one. Further ones"
+        " wait for up to 30 seconds, and are then answered with 429.",
     )
     export_timeout: timedelta = _setting(
         "900",
         seconds_parser(1, 86_400),
-        "Seconds until an export is aborted, which also happens if no byte is sent for 30 seconds.",
+        "Seconds until an export is aborted, which also happens if its client reads nothing for two minutes.",
     )
     changes_retention: timedelta = _setting(
         "2592000",
@@ -404,7 +405,7 @@ class Settings:
     database_pool_size: int = _setting(
         "5",
         integer_parser(1, 1000),
-        "Read connections per process. With PostgreSQL, each process also opens up to the same number for"
+        "Read connections per process. An API key uses at most half of them at a time. With PostgreSQL, each process also opens up to the same number for"
         " writes, two for batches of reads, two for its own reads, one for notifications, and one for each"
         " running export.",
     )

@@ -2,8 +2,9 @@
 
 import asyncio
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, cast
 
@@ -330,3 +331,29 @@ async def test_websocket_handshake_with_a_long_header_is_answered() -> None:
             async with connect(server.websocket_url, additional_headers={"X-Long": "x" * 9_000}):
                 pass
     assert refusal.value.response.status_code == 431
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels have other buffers")
+async def test_few_bytes_wait_in_the_kernel_for_a_client_that_does_not_read() -> None:
+    sent: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        part = {"type": "http.response.body", "body": bytes(16_384), "more_body": True}
+        count = 0
+        with suppress(TimeoutError):
+            while True:
+                async with asyncio.timeout(0.5):
+                    await send(part)
+                count += 1
+        sent.set_result(count * 16_384)
+
+    async with serve(limits(), app) as server:
+        reader, writer = await server.open()
+        opened: socket.socket = writer.get_extra_info("socket")
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.wait_for(reader.readline(), 10)
+        cast("asyncio.ReadTransport", writer.transport).pause_reading()
+
+        assert await asyncio.wait_for(sent, 10) < 1_000_000  # without the limit, four times as much
