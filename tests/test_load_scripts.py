@@ -12,6 +12,8 @@ from tests.command_processes import fork
 from tests.export_benchmark import add_destinations, measure_export
 from tests.faults.__main__ import run_fault
 from tests.faults.service import ANSWER_LIMIT, NotRun
+from tests.isolation.__main__ import ATTACKS, run_isolation
+from tests.isolation.__main__ import seed as seed_tenants
 from tests.server_kills import ServerKillResults
 from tests.servers import run_server
 from tests.subscriptions import kills
@@ -99,3 +101,12 @@ async def test_each_change_reaches_every_subscription_once(
     assert (delivery.missing, delivery.duplicates, delivery.out_of_order) == (0, 0, 0)
     assert delivery.expected >= load.subscriptions * 40
     assert not results.log_errors
+
+
+def test_attack_of_one_workspace_causes_no_failure_of_another(
+    database_url: str, tmp_path: Path
+) -> None:
+    tenants = asyncio.run(seed_tenants(database_url, 2400))
+    settings = {"DATABASE_URL": database_url, "RATE_LIMIT": "off"}
+    with run_server(tmp_path, settings) as server:
+        assert asyncio.run(run_isolation(server.url, tenants, 3, ",".join(ATTACKS)))

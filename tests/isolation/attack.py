@@ -1,0 +1,186 @@
+"""Attack of one key by all that takes long: `python -m tests.isolation.attack URL TOKEN ACCOUNT KINDS`.
+
+Runs until SIGINT, and prints the number of each outcome then. After a refusal or a lost connection, each
+attacker tries again a second later.
+"""
+
+import asyncio
+import json
+import secrets
+import signal
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+import click
+import httpx
+from websockets.asyncio.client import connect
+
+from app.domain.times import format_instant
+from tests.flood import HttpConnection, RequestFailed
+from tests.retrying_client import CREATE_POST
+from tests.subscriptions.subscriber_connections import DOCUMENT, PROTOCOL
+from tests.subscriptions.subscriber_pool import raise_fd_limit
+
+READERS = 16
+"""Connections with expensive reads."""
+FIELDS = 10
+"""Expensive fields of one request."""
+SOCKETS, SUBSCRIPTIONS_PER_SOCKET = 50, 10
+"""WebSockets whose client reads nothing once the subscriptions have begun."""
+EXPORTS = 10
+EXPORT_PART, EXPORT_INTERVAL = 64 * 1024, 4.0
+"""Bytes that the client of an export reads at a time, and the seconds between two reads."""
+HEADS, HEAD_INTERVAL = 500, 4.0
+"""Connections that send one header line at a time, and the seconds between two lines."""
+_PAUSE = 1.0
+"""Seconds before an attacker tries again."""
+
+
+class Attack:
+    """All attackers of one key."""
+
+    def __init__(self, url: str, token: str, account: int) -> None:
+        self._url, self._token, self._account = url, token, account
+        self.outcomes: Counter[str] = Counter()
+
+    async def run(self, kinds: list[str]) -> None:
+        """Run all attackers of the kinds until the task is cancelled."""
+        attackers: dict[str, list[tuple[Callable[[], Awaitable[None]], int]]] = {
+            "reads": [(self._read, READERS)],
+            "subscriptions": [(self._subscribe, SOCKETS), (self._write, 1)],
+            "exports": [(self._export, EXPORTS)],
+            "heads": [(self._send_head, HEADS)],
+        }
+        async with asyncio.TaskGroup() as tasks:
+            for kind in kinds:
+                for attack, count in attackers[kind]:
+                    for _ in range(count):
+                        tasks.create_task(self._repeat(kind, attack))
+
+    async def _repeat(self, kind: str, attack: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await attack()
+                self.outcomes[f"{kind}: answered"] += 1
+            except RequestFailed as refusal:
+                self.outcomes[f"{kind}: {_status(refusal)}"] += 1
+                await asyncio.sleep(_PAUSE)
+            except Exception as error:  # noqa: BLE001 - whatever ended the connection
+                self.outcomes[f"{kind}: {type(error).__name__}"] += 1
+                await asyncio.sleep(_PAUSE)
+
+    async def _read(self) -> None:
+        await self._post(secrets.choice((_searches, _statistics, _groups))())
+
+    async def _write(self) -> None:
+        await asyncio.sleep(0.5)
+        post = {"content": "Spring sale " * 100, "accountIds": [self._account], "draft": True}
+        await self._post(CREATE_POST, input=post)
+
+    async def _post(self, document: str, **variables: object) -> None:
+        connection = HttpConnection(self._url)
+        body = json.dumps({"query": document, "variables": variables}).encode()
+        head = (
+            "POST /graphql HTTP/1.1\r\nContent-Type: application/json"
+            f"\r\nAuthorization: Bearer {self._token}"
+        )
+        try:
+            response = json.loads(await connection.request(head, body))
+            for error in response.get("errors", [])[:1]:
+                raise RequestFailed(f"GraphQL {error['extensions']['code']} ")
+        finally:
+            connection.close()
+
+    async def _subscribe(self) -> None:
+        url = f"{self._url.replace('http', 'ws', 1)}/graphql"
+        async with connect(url, subprotocols=[PROTOCOL], max_queue=1) as socket:  # type: ignore[list-item]
+            payload = {"Authorization": f"Bearer {self._token}"}
+            await socket.send(json.dumps({"type": "connection_init", "payload": payload}))
+            await socket.recv()
+            for number in range(SUBSCRIPTIONS_PER_SOCKET):
+                message = {
+                    "id": str(number),
+                    "type": "subscribe",
+                    "payload": {"query": DOCUMENT, "variables": {}},
+                }
+                await socket.send(json.dumps(message))
+            await socket.wait_closed()
+
+    async def _export(self) -> None:
+        headers = {"Authorization": f"Bearer {self._token}", "Accept-Encoding": "identity"}
+        async with (
+            httpx.AsyncClient(timeout=60) as client,
+            client.stream(
+                "GET", f"{self._url}/v1/destinations.ndjson", headers=headers
+            ) as response,
+        ):
+            if response.status_code != 200:
+                raise RequestFailed(f"HTTP/1.1 {response.status_code} ")
+            async for _ in response.aiter_bytes(EXPORT_PART):
+                await asyncio.sleep(EXPORT_INTERVAL)
+
+    async def _send_head(self) -> None:
+        parts = urlsplit(self._url)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        try:
+            writer.write(b"GET /v1/posts HTTP/1.1\r\nHost: isolation\r\n")
+            while not reader.at_eof():
+                writer.write(b"X-Header: value\r\n")
+                await writer.drain()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(HEAD_INTERVAL):
+                        await reader.read(65536)
+        finally:
+            writer.close()
+
+
+def _status(refusal: RequestFailed) -> str:
+    return str(refusal.args[0]).split(" ", 2)[1]
+
+
+def _searches() -> str:
+    return _aliased(
+        lambda: (
+            f'destinations(first: 5, filter: {{search: "{secrets.token_hex(4)}"}})'
+            " { nodes { destinationId } }"
+        )
+    )
+
+
+def _statistics() -> str:
+    now = datetime.now(UTC)
+    period = f'from: "{format_instant(now - timedelta(days=59))}", to: "{format_instant(now)}"'
+    return _aliased(
+        lambda: (
+            f"outcomeStats({period}, interval: DAY, groupBy: [PLATFORM])"
+            " { buckets { start counts { published failed } } }"
+        )
+    )
+
+
+def _groups() -> str:
+    return _aliased(lambda: "failureGroups(first: 20) { nodes { key count postCount } }")
+
+
+def _aliased(field: Callable[[], str]) -> str:
+    return "{ " + " ".join(f"f{number}: {field()}" for number in range(FIELDS)) + " }"
+
+
+async def _main() -> None:
+    url, token, account, kinds = sys.argv[1:]
+    raise_fd_limit(HEADS + SOCKETS + READERS + EXPORTS + 100)
+    attack = Attack(url, token, int(account))
+    running = asyncio.create_task(attack.run(kinds.split(",")))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, running.cancel)
+    click.echo("running")
+    with suppress(asyncio.CancelledError):
+        await running
+    click.echo(json.dumps(attack.outcomes))
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

@@ -1,0 +1,174 @@
+"""Client of a workspace whose requests must not suffer: reads, claims, live updates, exports and probes."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+
+from app.domain.ids import PostId
+from app.domain.times import format_instant
+from tests.flood import HttpConnection, RequestFailed
+from tests.retrying_client import CREATE_POST
+from tests.subscriptions.subscriber_connections import DOCUMENT, PROTOCOL
+
+_CLAIM = (
+    "mutation($input: ClaimDestinationsInput!)"
+    " { claimDestinations(input: $input) { claims { leaseToken } } }"
+)
+_START = "mutation($input: StartAttemptInput!) { startAttempt(input: $input) { receipt } }"
+_REPORT = "mutation($input: ReportPublishedInput!) { reportPublished(input: $input) { receipt } }"
+_COUNTS = (
+    "query($since: DateTime!) { boardCounts(since: $since) {"
+    " failed { count } unknown { count } overdue { count } retrying { count } brokenAccounts { count } } }"
+)
+_LIST = (
+    "{ destinations(first: 50, orderBy: {field: LATENESS}, filter: {lateBySeconds: 1})"
+    " { nodes { destinationId status account { accountName } } } }"
+)
+_POST = (
+    "query($postId: UUID!) { post(postId: $postId) { content destinations { status attempts } } }"
+)
+
+INTERVALS: Mapping[str, float] = MappingProxyType(
+    {"counts": 1, "list": 0.5, "post": 0.25, "claim": 0.5, "live": 0.5, "export": 2, "/livez": 0.25}
+)
+"""Seconds between two operations of each kind."""
+_TIMEOUT = 30.0
+"""Seconds after which an operation has failed."""
+
+
+class MeasuredClient:
+    """Client that starts an operation of each kind on a schedule, unless the last one still runs."""
+
+    def __init__(self, url: str, token: str, account: int, post: PostId) -> None:
+        self._url, self._token, self._account, self._post_id = url, token, account, post
+        self.durations: dict[str, list[float]] = {name: [] for name in INTERVALS}
+        """Seconds of each completed operation by kind."""
+        self.failures: list[str] = []
+        self._arrivals: dict[str, asyncio.Future[None]] = {}
+        """Live updates that are awaited, by post."""
+
+    async def run(self, seconds: float) -> None:
+        """Run all kinds of operations; returns when the last response has arrived."""
+        ends_at = time.monotonic() + seconds
+        operations: Mapping[str, Callable[[HttpConnection], Awaitable[object]]] = {
+            "counts": self._read_counts,
+            "list": lambda connection: self._execute(connection, _LIST),
+            "post": lambda connection: self._execute(connection, _POST, postId=str(self._post_id)),
+            "claim": self._publish,
+            "live": self._wait_for_update,
+            "export": self._export,
+            "/livez": self._check_liveness,
+        }
+        async with self._subscription(), asyncio.TaskGroup() as tasks:
+            for name, operation in operations.items():
+                tasks.create_task(self._repeat(name, operation, ends_at))
+
+    async def _repeat(
+        self, name: str, operation: Callable[[HttpConnection], Awaitable[object]], ends_at: float
+    ) -> None:
+        connection = HttpConnection(self._url)
+        planned_at = time.monotonic()
+        while planned_at < ends_at:
+            started_at = time.monotonic()
+            try:
+                async with asyncio.timeout(_TIMEOUT):
+                    await operation(connection)
+            except Exception as error:  # noqa: BLE001 - whatever the client meets is a failure
+                connection.close()
+                self.failures.append(f"{name}: {error!r}"[:300])
+            else:
+                self.durations[name].append(time.monotonic() - started_at)
+            planned_at = max(planned_at + INTERVALS[name], time.monotonic())
+            await asyncio.sleep(planned_at - time.monotonic())
+        connection.close()
+
+    async def _read_counts(self, connection: HttpConnection) -> None:
+        # The answers to one time are shared, so each request has another one.
+        await self._execute(
+            connection, _COUNTS, since=format_instant(datetime.now(UTC) - timedelta(days=1))
+        )
+
+    async def _publish(self, connection: HttpConnection) -> None:
+        claimed = await self._execute(connection, _CLAIM, input={"limit": 1, "leaseSeconds": 60})
+        lease = {"leaseToken": claimed["claimDestinations"]["claims"][0]["leaseToken"]}
+        await self._execute(connection, _START, input=lease)
+        await self._execute(connection, _REPORT, input={**lease, "platformPostId": "1"})
+
+    async def _wait_for_update(self, connection: HttpConnection) -> None:
+        created = await self._execute(
+            connection,
+            CREATE_POST,
+            input={"content": "Spring sale", "accountIds": [self._account], "draft": True},
+        )
+        await self._arrival(created["createPost"]["post"]["postId"])
+
+    async def _export(self, _connection: HttpConnection) -> None:
+        host = self._url.removeprefix("http://")
+        reader, writer = await asyncio.open_connection(*host.split(":"))
+        writer.write(
+            (
+                "GET /v1/destinations.ndjson?end=true&status=failed HTTP/1.1\r\nHost: isolation"
+                f"\r\nConnection: close\r\nAuthorization: Bearer {self._token}\r\n\r\n"
+            ).encode()
+        )
+        response = await reader.read()
+        writer.close()
+        if not response.startswith(b"HTTP/1.1 200 ") or b'{"end":true' not in response[-100:]:
+            raise RequestFailed(response[:200])
+
+    async def _check_liveness(self, _connection: HttpConnection) -> None:
+        connection = HttpConnection(self._url)  # as probes do
+        await connection.request("GET /livez HTTP/1.1")
+        connection.close()
+
+    async def _execute(
+        self, connection: HttpConnection, document: str, **variables: object
+    ) -> dict[str, Any]:
+        body = json.dumps({"query": document, "variables": variables}).encode()
+        head = (
+            "POST /graphql HTTP/1.1\r\nContent-Type: application/json"
+            f"\r\nAuthorization: Bearer {self._token}"
+        )
+        response = json.loads(await connection.request(head, body))
+        if "errors" in response:
+            raise RequestFailed(response)
+        data: dict[str, Any] = response["data"]
+        return data
+
+    @asynccontextmanager
+    async def _subscription(self) -> AsyncIterator[None]:
+        """Receive live updates while the context is open."""
+        url = f"{self._url.replace('http', 'ws', 1)}/graphql"
+        async with connect(url, subprotocols=[PROTOCOL]) as socket:  # type: ignore[list-item]
+            payload = {"Authorization": f"Bearer {self._token}"}
+            await socket.send(json.dumps({"type": "connection_init", "payload": payload}))
+            await socket.recv()
+            message = {"id": "1", "type": "subscribe", "payload": {"query": DOCUMENT}}
+            await socket.send(json.dumps(message))
+            receiving = asyncio.create_task(self._receive(socket))
+            try:
+                yield
+            finally:
+                if receiving.done():
+                    self.failures.append(f"live: the subscription has ended: {receiving!r}")
+                receiving.cancel()
+                await asyncio.wait({receiving})
+
+    async def _receive(self, socket: ClientConnection) -> None:
+        async for message in socket:
+            received = json.loads(message)
+            if received["type"] == "next":
+                arrival = self._arrival(received["payload"]["data"]["changes"]["postId"])
+                if not arrival.done():
+                    arrival.set_result(None)
+
+    def _arrival(self, post_id: str) -> "asyncio.Future[None]":
+        """Return the future of the first update of a post, which may precede the response to its write."""
+        return self._arrivals.setdefault(post_id, asyncio.get_running_loop().create_future())
