@@ -388,8 +388,8 @@ class Settings:
     max_exports: int = _setting(
         "2",
         integer_parser(1, 1_000),
-        "Maximum running exports per process. A workspace can have half of them, but at least one. Further ones"
-        " wait for up to 30 seconds, and are then answered with 429.",
+        "Maximum running exports per process. A workspace can have half of them, but at least one. Further"
+        " ones wait for up to 30 seconds, and are then answered with 429.",
     )
     export_timeout: timedelta = _setting(
         "900",
@@ -405,9 +405,9 @@ class Settings:
     database_pool_size: int = _setting(
         "5",
         integer_parser(1, 1000),
-        "Read connections per process. An API key uses at most half of them at a time. With PostgreSQL, each process also opens up to the same number for"
-        " writes, two for batches of reads, two for its own reads, one for notifications, and one for each"
-        " running export.",
+        "Read connections per process. An API key uses at most half of them at a time. With PostgreSQL, each"
+        " process also opens up to the same number for writes, two for batches of reads, two for its own"
+        " reads, one for notifications, and one for each running export.",
     )
     database_timeout: timedelta = _setting(
         "10", seconds_parser(5, 3600), "Seconds to wait for a connection, a lock or a statement."
