@@ -21,12 +21,14 @@ from app.graphql.loading.loaders import ResponseEntryLimit
 from app.graphql.schema.context import AppState, Context
 from app.graphql.schema.subscription import PendingEvent
 from app.graphql.subscription_stream import (
-    DocumentMemoryBudget,
     ResponseCache,
     SubscriptionStream,
+    create_document_budget,
+    create_waiting_budget,
     subscription_cache_key,
 )
 from app.http.concurrency import ConcurrencyLimiter
+from app.http.memory_budget import MemoryBudget
 from app.http.request import ApiRequest
 from app.services.api_keys import ApiKeyAuthenticator, LastUsedRecorder
 
@@ -75,7 +77,9 @@ class GraphQLService:
     subscription_limiter: ConcurrencyLimiter
     timeouts: ConnectionTimeouts
     response_cache: ResponseCache
-    document_budget: DocumentMemoryBudget = field(default_factory=DocumentMemoryBudget)
+    document_budget: MemoryBudget = field(default_factory=create_document_budget)
+    waiting_budget: MemoryBudget = field(default_factory=create_waiting_budget)
+    """Limit of the responses that wait to be sent on long-lived connections."""
 
     async def run(
         self,
@@ -195,8 +199,9 @@ class GraphQLService:
             return self._rejection(context, rejected)
         if operation.operation_type is not OperationType.SUBSCRIPTION:
             return await operation.execute(context, coerced)
-        self.subscription_limiter.check(context.viewer.key_id)
-        self.document_budget.check(operation)
+        key_id = context.viewer.key_id
+        self.subscription_limiter.check(key_id)
+        self.document_budget.check(key_id, {operation: operation.estimated_bytes})
         events = await operation.subscribe(context, coerced)
         if isinstance(events, ExecutionResult):
             return replace(

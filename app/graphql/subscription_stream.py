@@ -3,13 +3,12 @@
 import asyncio
 import hashlib
 import json
-import sys
-from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator, Mapping
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from weakref import ReferenceType, ref
 
 import structlog
 from cachetools import TTLCache
@@ -22,18 +21,18 @@ from app.graphql.engine.prepared_operation import PreparedOperation
 from app.graphql.schema.context import Context
 from app.graphql.schema.subscription import PendingEvent
 from app.http.concurrency import ConcurrencyLimiter
+from app.http.memory_budget import MemoryBudget
 from app.services.api_keys import Viewer
 
 RESPONSE_TTL = timedelta(seconds=2)
 """Lifetime of an entry; short, because a later subscriber needs data that is as current."""
 MAX_RESPONSE_CACHE_BYTES = 4 << 20
-_ENTRY_OVERHEAD_BYTES = 700
-"""Measured memory of a cache entry beside its response."""
+_ENTRY_OVERHEAD_BYTES = 800
+"""Measured memory of a cache entry beside the bytes of its response."""
+_MAX_SHARED_LARGE_RESPONSES = 1_000
+"""Limit of remembered references to responses that are larger than the cache."""
 _MAX_CONCURRENT = 4
 """Limit of concurrent computations, so that an event with many different responses blocks no other work."""
-
-SKIPPED_RESPONSE = ""
-"""Response of an event that is not sent to the client."""
 
 ResponseKey = Hashable
 """Event, and everything that its response depends on."""
@@ -44,39 +43,56 @@ _INITIAL_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS = 0.1, 5.0
 """Bounds of the exponential backoff with full jitter."""
 _MAX_OPEN_DOCUMENT_BYTES = 128 << 20
 _BUDGET_RETRY_AFTER_SECONDS = 60
+_MAX_WAITING_BYTES = 128 << 20
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class ComputedResponse:
-    response: str
-    is_cacheable: bool
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
+class EncodedResponse:
+    """JSON of a response, one object for all subscriptions that receive it."""
+
+    body: bytes
+    """UTF-8; empty for an event that is not sent to the client."""
+    is_cacheable: bool = False
     """True if the response has no errors, so that later subscribers may receive it too."""
 
 
+SKIPPED_RESPONSE = EncodedResponse(b"", is_cacheable=True)
+
+
 class ResponseCache:
-    """Cache in which the first caller computes a response, and the others wait for it or find it."""
+    """Cache in which the first caller computes a response, and the others wait for it or find it.
+
+    A response that is larger than the cache is found while another caller still uses it.
+    """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._responses: TTLCache[ResponseKey, str] = TTLCache(
+        ttl = RESPONSE_TTL.total_seconds()
+        self._responses: TTLCache[ResponseKey, EncodedResponse] = TTLCache(
             MAX_RESPONSE_CACHE_BYTES,
-            RESPONSE_TTL.total_seconds(),
+            ttl,
             monotonic,
-            lambda response: sys.getsizeof(response) + _ENTRY_OVERHEAD_BYTES,
+            lambda response: len(response.body) + _ENTRY_OVERHEAD_BYTES,
         )
-        self._in_flight: dict[ResponseKey, asyncio.Task[str]] = {}
+        self._large_responses: TTLCache[ResponseKey, ReferenceType[EncodedResponse]] = TTLCache(
+            _MAX_SHARED_LARGE_RESPONSES, ttl, monotonic
+        )
+        self._in_flight: dict[ResponseKey, asyncio.Task[EncodedResponse]] = {}
         self._concurrency = asyncio.Semaphore(_MAX_CONCURRENT)
 
     async def get_or_compute(
-        self, key: ResponseKey, compute: Callable[[], Awaitable[ComputedResponse]]
-    ) -> str:
+        self, key: ResponseKey, compute: Callable[[], Awaitable[EncodedResponse]]
+    ) -> EncodedResponse:
         """Return the response; all callers that wait for one computation share its exception."""
         response = self._responses.get(key)
         if response is not None:
             return response
         task = self._in_flight.get(key)
         if task is None:
+            large = self._large_responses.get(key)
+            if large is not None and (response := large()) is not None:
+                return response
             task = self._in_flight[key] = asyncio.create_task(self._compute(key, compute))
             task.add_done_callback(_consume_exception)
         # Shielded, so that a cancelled caller does not cancel the computation for the others.
@@ -91,62 +107,48 @@ class ResponseCache:
             await asyncio.wait(tasks)
 
     async def _compute(
-        self, key: ResponseKey, compute: Callable[[], Awaitable[ComputedResponse]]
-    ) -> str:
+        self, key: ResponseKey, compute: Callable[[], Awaitable[EncodedResponse]]
+    ) -> EncodedResponse:
         try:
             async with self._concurrency:
-                computed = await compute()
-                if computed.is_cacheable:
-                    with suppress(ValueError):  # larger than the whole cache
-                        self._responses[key] = computed.response
+                response = await compute()
+                if response.is_cacheable:
+                    try:
+                        self._responses[key] = response
+                    except ValueError:  # larger than the whole cache
+                        self._large_responses[key] = ref(response)
                 # A computation that never blocked has not yielded to the event loop yet.
                 await asyncio.sleep(0)
-            return computed.response
+            return response
         finally:
             del self._in_flight[key]
 
 
-def _consume_exception(task: "asyncio.Task[str]") -> None:
+def _consume_exception(task: "asyncio.Task[EncodedResponse]") -> None:
     """Mark the exception as retrieved: if all callers were cancelled, no one else reads it."""
     if not task.cancelled():
         task.exception()
 
 
-class DocumentMemoryBudget:
-    """Limit of the memory held by the documents of open subscriptions of this process.
+def create_document_budget(max_bytes: int = _MAX_OPEN_DOCUMENT_BYTES) -> MemoryBudget:
+    """Create the limit of the memory held by the documents of open subscriptions of this process."""
+    return MemoryBudget(
+        max_bytes,
+        lambda: ServiceUnavailable(
+            "Too many distinct subscription documents are open, with this API key or in total. Use"
+            " variables instead of inlined values, or try again later.",
+            retry_after=_BUDGET_RETRY_AFTER_SECONDS,
+        ),
+    )
 
-    Subscriptions with the same document share its memory.
-    """
 
-    def __init__(self, max_bytes: int = _MAX_OPEN_DOCUMENT_BYTES) -> None:
-        self._max_bytes = max_bytes
-        self._subscriber_counts: Counter[PreparedOperation] = Counter()
-        self._used_bytes = 0
+class SlowClient(Exception):
+    """Reason to disconnect a client: more waits to be sent to it, or to its API key, than may wait."""
 
-    def check(self, operation: PreparedOperation) -> None:
-        """Raise ServiceUnavailable if one more document would exceed the budget."""
-        is_open = operation in self._subscriber_counts
-        if not is_open and self._used_bytes + operation.estimated_bytes > self._max_bytes:
-            raise ServiceUnavailable(
-                "Too many distinct subscription documents are open. Use variables instead of inlined"
-                " values, or try again later.",
-                retry_after=_BUDGET_RETRY_AFTER_SECONDS,
-            )
 
-    @contextmanager
-    def reserve(self, operation: PreparedOperation) -> Iterator[None]:
-        """Count one subscription of the document while the context is open; raises like `check`."""
-        self.check(operation)
-        if operation not in self._subscriber_counts:
-            self._used_bytes += operation.estimated_bytes
-        self._subscriber_counts[operation] += 1
-        try:
-            yield
-        finally:
-            self._subscriber_counts[operation] -= 1
-            if not self._subscriber_counts[operation]:
-                del self._subscriber_counts[operation]
-                self._used_bytes -= operation.estimated_bytes
+def create_waiting_budget(max_bytes: int = _MAX_WAITING_BYTES) -> MemoryBudget:
+    """Create the limit of the memory held by responses that wait to be sent by this process."""
+    return MemoryBudget(max_bytes, SlowClient)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,16 +163,17 @@ class SubscriptionStream:
     """Key of the responses in the cache, together with the event; see `subscription_cache_key`."""
     response_cache: ResponseCache
     subscription_limiter: ConcurrencyLimiter
-    document_budget: DocumentMemoryBudget
+    document_budget: MemoryBudget
 
-    async def responses(self) -> AsyncGenerator[str, None]:
-        """Yield responses as JSON, without end.
+    async def responses(self) -> AsyncGenerator[EncodedResponse, None]:
+        """Yield responses without end.
 
         Fails with a PostResultsError: ResyncRequired, or a failure of the server.
         """
+        key_id, operation = self.context.viewer.key_id, self.operation
         with (
-            self.subscription_limiter.acquire(self.context.viewer.key_id),
-            self.document_budget.reserve(self.operation),
+            self.subscription_limiter.acquire(key_id),
+            self.document_budget.reserve(key_id, {operation: operation.estimated_bytes}),
         ):
             async with aclosing(self.pending_events) as events:
                 try:
@@ -179,8 +182,9 @@ class SubscriptionStream:
                         response = await self.response_cache.get_or_compute(
                             key, partial(self._execute_with_retry, pending)
                         )
-                        if response != SKIPPED_RESPONSE:
+                        if response.body:
                             yield response
+                        del pending, response  # or they would stay in memory until the next event
                 except PostResultsError:
                     raise
                 except Exception as error:
@@ -188,7 +192,7 @@ class SubscriptionStream:
                     logger.exception("subscription failed", request_id=request_id)
                     raise InternalError(MASKED_MESSAGE) from error
 
-    async def _execute_with_retry(self, pending: PendingEvent) -> ComputedResponse:
+    async def _execute_with_retry(self, pending: PendingEvent) -> EncodedResponse:
         """Execute an event, with retries while the database is unavailable to any field."""
         try:
             return await self._execute_event(pending)
@@ -201,18 +205,18 @@ class SubscriptionStream:
         wait=wait_random_exponential(multiplier=_INITIAL_BACKOFF_SECONDS, max=_MAX_BACKOFF_SECONDS),
         reraise=True,
     )
-    async def _retry_event(self, pending: PendingEvent) -> ComputedResponse:
+    async def _retry_event(self, pending: PendingEvent) -> EncodedResponse:
         """Execute an event until it succeeds; separate, because tenacity takes about as long as an event."""
         return await self._execute_event(pending)
 
-    async def _execute_event(self, pending: PendingEvent) -> ComputedResponse:
+    async def _execute_event(self, pending: PendingEvent) -> EncodedResponse:
         """Execute an event once; raises ServiceUnavailable if the database was unavailable to any field."""
         context = self.context.for_next_event()
         payload = await pending.build_payload(pending.event, context)
         if payload is None:
-            return ComputedResponse(SKIPPED_RESPONSE, is_cacheable=True)
+            return SKIPPED_RESPONSE
         result = await self.operation.execute_event(payload, context, self.variables)
-        return ComputedResponse(to_json(result), is_cacheable=not result.errors)
+        return EncodedResponse(to_json(result), is_cacheable=not result.errors)
 
 
 def subscription_cache_key(

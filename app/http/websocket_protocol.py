@@ -1,10 +1,22 @@
 """uvicorn WebSocket protocol that closes gracefully, and within a time limit at shutdown."""
 
 from collections.abc import Callable
+from typing import Any
 
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 from websockets.protocol import State
+
+SEND_FRAGMENT = "websocket.send_fragment"
+"""Type of an ASGI message that sends a fragment of a text message (RFC 6455, 5.4), unlike `websocket.send`.
+
+It has `data`, a part of the UTF-8 of the text, and `more_data`, which is false for the last fragment. A
+fragment waits until the fragments before it are sent. No other text may be sent between them.
+"""
+
+_MAX_BUFFERED_BYTES = 16 * 1024
+"""Unsent bytes of a connection from which further messages wait."""
 
 _SERVICE_RESTART = 1012
 """Close code of the IANA registry: the service restarts, and the client may reconnect."""
@@ -23,6 +35,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     release_connection: Callable[[], None] = staticmethod(lambda: None)
     """Function that is called when the connection is lost."""
     _discards_input = False
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=_MAX_BUFFERED_BYTES)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -43,6 +59,25 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def handle_ping(self) -> None:
         if not self._discards_input:  # a ping may arrive together with unreadable data
             super().handle_ping()
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == SEND_FRAGMENT:
+            await self._send_fragment(message["data"], is_last=not message["more_data"])
+        else:
+            await super().send(message)
+
+    async def _send_fragment(self, data: bytes, *, is_last: bool) -> None:
+        await self.writable.wait()
+        if self.disconnected or self.close_sent:
+            raise ClientDisconnected
+        try:
+            if self.conn.expect_continuation_frame:
+                self.conn.send_continuation(data, is_last)
+            else:
+                self.conn.send_text(data, is_last)
+        except InvalidState:
+            raise ClientDisconnected from None
+        self.transport.write(b"".join(self.conn.data_to_send()))
 
     def handle_parser_exception(self) -> None:
         self._close_gracefully()

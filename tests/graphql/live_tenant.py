@@ -1,7 +1,7 @@
 """Tenant of a running service, for tests of subscriptions and streams."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -22,11 +22,11 @@ class LiveTenant:
     app: Starlette
     client: Client
 
-    async def create_post(self, content: str = "hello") -> str:
+    async def create_post(self, content: str = "hello", *, media: Sequence[object] = ()) -> str:
         """Create a post, which causes two changes: of the post and of its destination; return the UUID."""
         data = await self.client.query(
             "mutation ($input: CreatePostInput!) { createPost(input: $input) { post { postId } } }",
-            input={"content": content, "accountIds": [self.account]},
+            input={"content": content, "accountIds": [self.account], "media": media},
         )
         post_id: str = data["createPost"]["post"]["postId"]
         return post_id

@@ -1,7 +1,6 @@
-"""The memory budget of open subscriptions."""
+"""The memory budget of open subscriptions, and the key of shared responses."""
 
-from contextlib import ExitStack
-from typing import cast
+from contextlib import AbstractContextManager, ExitStack
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,13 +11,16 @@ from app.domain.errors import ServiceUnavailable
 from app.domain.ids import ApiKeyId, WorkspaceId, WorkspaceKind
 from app.graphql.ast.document_index import DocumentIndex
 from app.graphql.engine.executable_schema import create_schema
+from app.graphql.engine.limits import collect_stats
 from app.graphql.engine.prepared_operation import Document, PreparedOperation
-from app.graphql.subscription_stream import DocumentMemoryBudget, subscription_cache_key
+from app.graphql.subscription_stream import create_document_budget, subscription_cache_key
 from app.services.api_keys import Viewer
 from app.settings import GraphQLLimits
 from tests.factories import NOW
 
 SCHEMA = create_schema(GraphQLLimits())
+MAX_DOCUMENTS = 100
+FIRST_KEY, SECOND_KEY = ApiKeyId(UUID(int=1)), ApiKeyId(UUID(int=2))
 
 
 def make_operation(name: str) -> PreparedOperation:
@@ -29,51 +31,36 @@ def make_operation(name: str) -> PreparedOperation:
         SCHEMA.schema_converter,
         Document(text, SCHEMA.limits),
         index,
+        collect_stats(index),
         index.operations[0],
         use_fast_path=True,
     )
 
 
-def test_distinct_documents_are_limited_and_equal_ones_share_memory() -> None:
-    first, second, third = make_operation("A"), make_operation("B"), make_operation("C")
-    budget = DocumentMemoryBudget(max_bytes=2 * first.estimated_bytes)
+def test_a_key_whose_documents_fill_its_share_leaves_memory_for_those_of_another() -> None:
+    documents = [make_operation(f"S{number:03}") for number in range(MAX_DOCUMENTS)]
+    size = documents[0].estimated_bytes
+    budget = create_document_budget(max_bytes=MAX_DOCUMENTS * size)
+
+    def reserve(key: ApiKeyId, document: PreparedOperation) -> AbstractContextManager[None]:
+        return budget.reserve(key, {document: document.estimated_bytes})
+
+    half, quarter = MAX_DOCUMENTS // 2, MAX_DOCUMENTS // 4
+    of_first, of_second, new = documents[:half], documents[half : half + quarter], documents[-1]
     with ExitStack() as subscriptions:
-        for _ in range(5):
-            subscriptions.enter_context(budget.reserve(first))
-        with budget.reserve(second):
-            for open_third in (budget.check, lambda document: budget.reserve(document).__enter__()):
-                with pytest.raises(ServiceUnavailable) as rejection:
-                    open_third(third)
-            assert rejection.value.retry_after == 60
-            budget.check(first)
-        with budget.reserve(third), pytest.raises(ServiceUnavailable):
-            budget.check(second)
-    with budget.reserve(second), budget.reserve(third), pytest.raises(ServiceUnavailable):
-        budget.check(first)
-
-
-class MeasuredOperation:
-    """An operation that counts how often its size is read."""
-
-    def __init__(self) -> None:
-        self.measured_count = 0
-
-    @property
-    def estimated_bytes(self) -> int:
-        self.measured_count += 1
-        return 1
-
-
-def test_check_does_not_measure_every_open_document() -> None:
-    budget = DocumentMemoryBudget()
-    operations = [MeasuredOperation() for _ in range(101)]
-    *opened, new = cast("list[PreparedOperation]", operations)
-    with ExitStack() as subscriptions:
-        for operation in opened:
-            subscriptions.enter_context(budget.reserve(operation))
-        before = sum(operation.measured_count for operation in operations)
-        budget.check(new)
-        assert sum(operation.measured_count for operation in operations) == before + 1
+        for document in of_first:
+            subscriptions.enter_context(reserve(FIRST_KEY, document))
+        with pytest.raises(ServiceUnavailable) as refusal, reserve(FIRST_KEY, new):
+            pass
+        assert refusal.value.retry_after == 60
+        for document in of_second:
+            subscriptions.enter_context(reserve(SECOND_KEY, document))
+        with pytest.raises(ServiceUnavailable), reserve(SECOND_KEY, new):
+            pass
+        with reserve(FIRST_KEY, of_first[0]), reserve(SECOND_KEY, of_first[0]):
+            pass
+    with reserve(FIRST_KEY, new):
+        pass
 
 
 def test_responses_are_shared_by_viewers_with_the_same_workspace_and_scopes() -> None:

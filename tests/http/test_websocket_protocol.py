@@ -1,4 +1,4 @@
-"""Closing of WebSockets, frame by frame, on a recording transport."""
+"""Fragments and closing of WebSockets, frame by frame, on a recording transport."""
 
 import asyncio
 from typing import Any
@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.server import ServerState
 from websockets.client import ClientProtocol
 from websockets.frames import Close, Frame, Opcode
 from websockets.uri import parse_uri
 
-from app.http.websocket_protocol import WebSocketProtocol
+from app.http.websocket_protocol import SEND_FRAGMENT, WebSocketProtocol
 
 MAX_BYTES = 1000
 TOO_LARGE = (MAX_BYTES + 1) * b"x"
@@ -30,6 +31,11 @@ class RecordingTransport(asyncio.Transport):
         self._client = client
         self._is_closing = False
         self.calls: list[str] = []
+        self.max_buffered_bytes: int | None = None
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert low is None
+        self.max_buffered_bytes = high
 
     def write(self, data: Any) -> None:
         if "write_eof" in self.calls:
@@ -121,6 +127,48 @@ async def pair(anyio_backend: str) -> ConnectedPair:
     assert new_pair.client.handshake_exc is None
     new_pair.transport.calls.clear()
     return new_pair
+
+
+def fragment(data: bytes, *, more_data: bool) -> Message:
+    return {"type": SEND_FRAGMENT, "data": data, "more_data": more_data}
+
+
+async def test_fragments_are_one_message_in_which_control_frames_are_sent(
+    pair: ConnectedPair,
+) -> None:
+    pair.client.events_received()
+    await pair.server.send(fragment(b"caf\xc3", more_data=True))
+    await pair.send(PING)
+    await pair.server.send(fragment(b"\xa9", more_data=False))
+    await pair.server.send({"type": "websocket.send", "text": "next"})
+    assert pair.client.events_received() == [
+        Frame(Opcode.TEXT, b"caf\xc3", fin=False),
+        Frame(Opcode.PONG, b""),
+        Frame(Opcode.CONT, b"\xa9"),
+        Frame(Opcode.TEXT, b"next"),
+    ]
+
+
+async def test_fragment_waits_until_those_before_are_sent(pair: ConnectedPair) -> None:
+    assert pair.transport.max_buffered_bytes == 16 * 1024
+    pair.server.pause_writing()
+    sending = asyncio.create_task(pair.server.send(fragment(b"x", more_data=False)))
+    await run_loop_iterations()
+    assert (pair.transport.calls, sending.done()) == ([], False)
+    pair.server.resume_writing()
+    await sending
+    assert pair.transport.calls == ["write"]
+
+
+async def test_fragment_is_refused_once_the_connection_is_closed(pair: ConnectedPair) -> None:
+    await pair.server.send(fragment(b"x", more_data=True))
+    await pair.server.send({"type": "websocket.close", "code": 4403})
+    with pytest.raises(ClientDisconnected):
+        await pair.server.send(fragment(b"y", more_data=False))
+    assert pair.close_code == 4403
+    pair.lose_connection()
+    with pytest.raises(ClientDisconnected):
+        await pair.server.send(fragment(b"y", more_data=False))
 
 
 async def test_oversized_frame_closes_and_drains_connection(pair: ConnectedPair) -> None:

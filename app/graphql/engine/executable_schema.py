@@ -24,7 +24,12 @@ from strawberry.types.graphql import OperationType
 from app.domain.errors import InvalidInput, RequestError, ValidationFailed
 from app.graphql.ast.document_index import DocumentIndex, IndexedDefinition
 from app.graphql.engine.errors import add_validation_code
-from app.graphql.engine.limits import collect_stats, enforce_limits, parse_document
+from app.graphql.engine.limits import (
+    DocumentStats,
+    collect_stats,
+    enforce_limits,
+    parse_document,
+)
 from app.graphql.engine.prepared_operation import Document, PreparedOperation
 from app.graphql.engine.validation import VALIDATION_RULES
 from app.graphql.schema.accounts import Account
@@ -96,12 +101,13 @@ class Schema(strawberry.Schema):
         operation_name: str | None,
         allowed_types: frozenset[OperationType],
     ) -> PreparedOperation:
-        index = _parse_and_check(document.text, document.limits)
+        index, stats = _parse_and_check(document.text, document.limits)
         operation = PreparedOperation(
             self.graphql_schema,
             self.schema_converter,
             document,
             index,
+            stats,
             _find_operation(index, operation_name),
             use_fast_path=self.use_fast_path,
         )
@@ -140,15 +146,18 @@ def create_schema(graphql_limits: GraphQLLimits, *, use_fast_path: bool = True) 
 
 def check_document(schema: Schema, text: str, graphql_limits: GraphQLLimits) -> None:
     """Raise LimitExceeded or GraphQLError for a document that is rejected with any variables."""
-    index = _parse_and_check(text, graphql_limits)
+    index, _ = _parse_and_check(text, graphql_limits)
     if errors := validate_document(schema.graphql_schema, index.document, VALIDATION_RULES):
         raise errors[0]
 
 
-def _parse_and_check(text: str, graphql_limits: GraphQLLimits) -> DocumentIndex:
+def _parse_and_check(
+    text: str, graphql_limits: GraphQLLimits
+) -> tuple[DocumentIndex, DocumentStats]:
     index = DocumentIndex(parse_document(text, graphql_limits))
-    enforce_limits(collect_stats(index), graphql_limits)
-    return index
+    stats = collect_stats(index)
+    enforce_limits(stats, graphql_limits)
+    return index, stats
 
 
 def print_sdl(schema: Schema) -> str:

@@ -1,5 +1,6 @@
 """An operation that is parsed, analyzed and validated once, then executed any number of times."""
 
+import sys
 from collections.abc import AsyncIterable, Collection, Container, Mapping
 from functools import cached_property
 from inspect import isawaitable
@@ -32,6 +33,7 @@ from app.graphql.engine.compiler import RootCompleter, compile_root_completer
 from app.graphql.engine.cost import analyze_cost
 from app.graphql.engine.errors import OperationResult, build_result, public_cause
 from app.graphql.engine.executor import Executor, ResolvedRootFields, RootResult
+from app.graphql.engine.limits import DocumentStats
 from app.graphql.engine.plan import ExecutionPlan, FallBackToExecutor
 from app.graphql.engine.validation import add_argument_paths
 from app.graphql.schema.context import Context
@@ -49,9 +51,8 @@ _MEMO_ENTRIES_PER_SELECTION_SET = 4
 _MAX_SUBSCRIPTION_LENGTH = 16_384
 """Limit of a subscription's document in characters; it stays in memory while the subscription is open."""
 
-_BASE_BYTES_PER_OPERATION = 6_000
-_BYTES_PER_CHARACTER = 300
-"""Measured upper bound of memory per character of a document: AST, analyses and compiled functions."""
+_BASE_BYTES, _BYTES_PER_TOKEN, _BYTES_PER_FIELD = 15_000, 450, 900
+"""Measured memory of an operation: of any, of its AST per token, and of its compiled functions per field."""
 
 
 class Document(NamedTuple):
@@ -70,11 +71,15 @@ class PreparedOperation:
         converter: GraphQLCoreConverter,
         document: Document,
         index: DocumentIndex,
+        stats: DocumentStats,
         operation: IndexedDefinition,
         *,
         use_fast_path: bool,
     ) -> None:
-        """Analyze the operation; without the fast path, only graphql-core and Strawberry execute it."""
+        """Analyze an operation of the indexed document, whose stats are `stats`.
+
+        Without the fast path, only graphql-core and Strawberry execute it.
+        """
         definition = operation.node
         assert isinstance(definition, OperationDefinitionNode)  # noqa: S101 - from `index.operations`
         self.operation_type = OperationType(definition.operation.value)
@@ -83,6 +88,13 @@ class PreparedOperation:
         self.graphql_schema = graphql_schema
         self._converter = converter
         self._length = len(document.text)
+        self.estimated_bytes = (
+            _BASE_BYTES
+            + 2 * sys.getsizeof(document.text)  # in the AST also as parts: names, strings, comments
+            + _BYTES_PER_TOKEN * index.document.token_count
+            + _BYTES_PER_FIELD * stats.fields
+        )
+        """Memory that the operation takes once it was executed; an estimate, at most 2.5 times as much."""
         self._use_fast_path = use_fast_path
         self._definition = definition
         self._fragments = {
@@ -129,11 +141,6 @@ class PreparedOperation:
                 f"The document of a subscription has {self._length:,} characters; at most"
                 f" {_MAX_SUBSCRIPTION_LENGTH:,} are allowed."
             )
-
-    @property
-    def estimated_bytes(self) -> int:
-        """Upper bound of the memory that the operation takes."""
-        return _BASE_BYTES_PER_OPERATION + self._length * _BYTES_PER_CHARACTER
 
     def coerce_variables(
         self, context: Context, raw_variables: Mapping[str, object]

@@ -1,8 +1,25 @@
-"""Detects clients that do not read, for transports with long-lived connections."""
+"""Sends to clients that may not read: detects those, and sends large responses in pieces."""
 
 import time
+from collections.abc import Iterable, Iterator
 
 from starlette.types import Message, Send
+
+PIECE_BYTES = 16 * 1024
+"""Largest part of a response that is passed to the server's connection in one message.
+
+The connection copies what it cannot send. A larger response waits outside, where its bytes are shared.
+"""
+
+CONNECTION_BUFFER_BYTES = 64 * 1024 + 2 * PIECE_BYTES
+"""Memory of what a connection has copied: asyncio's limit, and a piece with its frame, which is a copy."""
+
+
+def split(*parts: bytes) -> Iterator[bytes]:
+    """Yield the parts one after the other, those that are larger than a piece in pieces."""
+    for part in parts:
+        for start in range(0, len(part), PIECE_BYTES):
+            yield part[start : start + PIECE_BYTES]
 
 
 class StallDetectingSend:
@@ -11,20 +28,23 @@ class StallDetectingSend:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._pending = 0
-        self._last_progress_at = 0.0
+        self._last_progress_at = time.monotonic()
         """Monotonic time when a message was last sent, or when the first pending one started to wait."""
-        self.sent_count = 0
 
     async def __call__(self, message: Message) -> None:
+        await self.send_all((message,))
+
+    async def send_all(self, messages: Iterable[Message]) -> None:
+        """Send messages that belong together; `is_sending` is true until the last one is sent."""
         if not self._pending:
             self._last_progress_at = time.monotonic()
         self._pending += 1
         try:
-            await self._send(message)
+            for message in messages:
+                await self._send(message)
+                self._last_progress_at = time.monotonic()
         finally:
             self._pending -= 1
-            self._last_progress_at = time.monotonic()
-        self.sent_count += 1
 
     @property
     def is_sending(self) -> bool:
@@ -33,3 +53,7 @@ class StallDetectingSend:
     def stalled_seconds(self) -> float:
         """Return the seconds for which pending messages made no progress; 0 if nothing is being sent."""
         return time.monotonic() - self._last_progress_at if self._pending else 0.0
+
+    def idle_seconds(self) -> float:
+        """Return the seconds since the last message; 0 if one is being sent."""
+        return 0.0 if self._pending else time.monotonic() - self._last_progress_at

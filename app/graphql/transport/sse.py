@@ -16,7 +16,13 @@ from starlette.types import Message, Receive, Scope, Send
 from app.domain.errors import PostResultsError
 from app.graphql.engine.errors import OperationResult, error_entry, to_json
 from app.graphql.service import GraphQLService
-from app.graphql.transport.send_progress import StallDetectingSend
+from app.graphql.subscription_stream import EncodedResponse, SlowClient
+from app.graphql.transport.send_progress import (
+    CONNECTION_BUFFER_BYTES,
+    PIECE_BYTES,
+    StallDetectingSend,
+    split,
+)
 from app.http.request import HttpRequest
 
 EVENT_STREAM = "text/event-stream"
@@ -28,6 +34,7 @@ _HEADERS = (
 )
 _CLOSE_TIMEOUT = timedelta(seconds=1)
 _COMMENT = b":\n\n"
+_NEXT_EVENT, _END_OF_EVENT = b"event: next\ndata: ", b"\n\n"
 _COMPLETE_EVENT = b"event: complete\ndata:\n\n"
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -41,7 +48,10 @@ class SSEResponse(Response):
     """
 
     def __init__(
-        self, responses: AsyncGenerator[str, None], service: GraphQLService, request: HttpRequest
+        self,
+        responses: AsyncGenerator[EncodedResponse, None],
+        service: GraphQLService,
+        request: HttpRequest,
     ) -> None:
         self._responses = responses
         self._service = service
@@ -60,53 +70,71 @@ class SSEResponse(Response):
         }
         try:
             if await self._wait_for_end(tracked_send, send_task, stop_tasks):
-                if send_task.done():
-                    send_task.result()
-                is_idle = not tracked_send.is_sending
+                is_readable = (
+                    send_task.result() if send_task.done() else not tracked_send.is_sending
+                )
                 send_task.cancel()
                 await asyncio.wait({send_task})
-                if is_idle and await _send_end(send):
+                if is_readable and await _send_end(send):
                     return
             logger.info("event stream dropped", request_id=request.request_id)
+            request.abort()
         finally:
             for task in (send_task, *stop_tasks):
                 task.cancel()
             await asyncio.wait({send_task, *stop_tasks})
 
-    async def _send_events(self, send: StallDetectingSend) -> None:
+    async def _send_events(self, send: StallDetectingSend) -> bool:
+        """Send all events; return False if the next one would have to wait and may not."""
         await send(_body_message(_COMMENT))  # shows the client that the stream is open
         async with aclosing(self._responses) as responses:
             try:
                 async for response in responses:
-                    await send(_next_event_message(response))
+                    await self._send_next(send, response)
+                    del response  # or it would stay in memory until the next event
+            except SlowClient:
+                return False
             except PostResultsError as error:
                 self._request.record_error(error)
                 entry = error_entry(error, self._request.request_id)
                 result = OperationResult(is_executed=False, data=None, errors=[entry])
-                await send(_next_event_message(to_json(result)))
+                await self._send_next(send, EncodedResponse(to_json(result)))
         await send(_body_message(_COMPLETE_EVENT))
+        return True
+
+    async def _send_next(self, send: StallDetectingSend, response: EncodedResponse) -> None:
+        """Send a `next` event; serialized JSON has no line breaks, so one `data` line suffices."""
+        body = response.body
+        if len(body) <= PIECE_BYTES:
+            await send(_body_message(_NEXT_EVENT + body + _END_OF_EVENT))
+            return
+        sizes = {response: len(body), send: CONNECTION_BUFFER_BYTES}
+        with self._service.waiting_budget.reserve(self._request.api_key_id, sizes):
+            await send.send_all(map(_body_message, split(_NEXT_EVENT, body, _END_OF_EVENT)))
 
     async def _wait_for_end(
         self,
         send: StallDetectingSend,
-        send_task: asyncio.Task[None],
+        send_task: asyncio.Task[bool],
         stop_tasks: Set[asyncio.Future[Any]],
     ) -> bool:
         """Wait for the end, sending heartbeats; return False if the client does not read."""
         heartbeat = self._service.timeouts.heartbeat_interval.total_seconds()
         send_timeout = self._service.timeouts.send_timeout.total_seconds()
         while True:
-            sent = send.sent_count
             done, _ = await asyncio.wait(
                 {send_task, *stop_tasks},
-                timeout=min(heartbeat, send_timeout),
+                timeout=min(
+                    max(0, heartbeat - send.idle_seconds()),
+                    max(0, send_timeout - send.stalled_seconds()),
+                ),
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if done:
                 return True
             if send.stalled_seconds() >= send_timeout:
                 return False
-            if sent == send.sent_count and not send.is_sending:
+            if send.idle_seconds() >= heartbeat:
                 try:
                     async with asyncio.timeout(send_timeout):
                         await send(_body_message(_COMMENT))
@@ -124,14 +152,11 @@ async def _send_end(send: Send) -> bool:
     return True
 
 
-async def stream_single_result(result: OperationResult) -> AsyncGenerator[str, None]:
+async def stream_single_result(
+    result: OperationResult,
+) -> AsyncGenerator[EncodedResponse, None]:
     """Yield the response of a query or mutation as a stream."""
-    yield to_json(result)
-
-
-def _next_event_message(response: str) -> Message:
-    """Format a `next` event; serialized JSON has no line breaks, so one `data` line suffices."""
-    return _body_message(f"event: next\ndata: {response}\n\n".encode())
+    yield EncodedResponse(to_json(result))
 
 
 def _body_message(body: bytes) -> Message:

@@ -4,13 +4,13 @@ Handshake, authentication, operations, timeouts and closing; `websocket_messages
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
-from contextlib import ExitStack, aclosing, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from app.domain.errors import (
     MASKED_MESSAGE,
@@ -26,9 +26,14 @@ from app.domain.sessions import SESSION_ENDED, Credential, ProxyIdentity, Sessio
 from app.graphql.engine.errors import error_entry, to_json
 from app.graphql.engine.operation_request import OperationRequest
 from app.graphql.service import QUERY_AND_MUTATION, SUBSCRIPTION_ONLY, GraphQLService
-from app.graphql.subscription_stream import SubscriptionStream
+from app.graphql.subscription_stream import EncodedResponse, SlowClient, SubscriptionStream
 from app.graphql.transport.http import graphql_error_response
-from app.graphql.transport.send_progress import StallDetectingSend
+from app.graphql.transport.send_progress import (
+    CONNECTION_BUFFER_BYTES,
+    PIECE_BYTES,
+    StallDetectingSend,
+    split,
+)
 from app.graphql.transport.websocket_messages import (
     CONNECTION_ACK,
     PONG,
@@ -48,12 +53,15 @@ from app.http.fair_queue import FairQueue
 from app.http.headers import parse_bearer
 from app.http.request import ApiRequest
 from app.http.session_cookies import ReadSession
+from app.http.websocket_protocol import SEND_FRAGMENT
 from app.observability.logs import clean_text
 from app.observability.metrics import Metrics
 
 _STALL_CHECKS = 5
 """Number of checks per send timeout."""
 _CLOSE_TIMEOUT = timedelta(seconds=5)
+_MAX_WAITING_BYTES = 16 << 20
+"""Limit of the responses that wait for one WebSocket; a single one may be larger."""
 _MAX_REASON_BYTES = 123
 """Limit of a close reason. RFC 6455, 5.5: a control frame has 125 bytes, of which the code takes two."""
 
@@ -174,6 +182,14 @@ class GraphQLWebSocket:
         """Running operations by id, without those that the client has completed."""
         self._operation_tasks: set[asyncio.Task[None]] = set()
         """All running operations, also those that the client has completed and that still stop."""
+        self._send_lock = asyncio.Lock()
+        """Lock of the text message that is being sent."""
+        self._fragments_task: asyncio.Task[None] | None = None
+        """Task that sends the fragments of a message."""
+        self._waiting_bytes = 0
+        """Bytes of the responses that wait to be sent."""
+        self._is_too_slow = self._loop.create_future()
+        """Completes when more responses wait than may wait."""
         self._slot = ExitStack()
         """Slot of the authenticated limiter, or of the unauthenticated one until then."""
         self._is_closed = False
@@ -205,6 +221,8 @@ class GraphQLWebSocket:
                 await asyncio.wait({read_task, watch_task}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 tasks = {read_task, watch_task, *self._operation_tasks}
+                if self._fragments_task is not None:
+                    tasks.add(self._fragments_task)
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks)
@@ -294,6 +312,10 @@ class GraphQLWebSocket:
             last = await self._send_responses(message, request)
         except _ConnectionLost:
             return
+        except SlowClient:
+            if not self._is_too_slow.done():
+                self._is_too_slow.set_result(None)
+            return
         except InvalidApiKey as error:
             request.record_error(error)
             await self._close(CloseCode.FORBIDDEN, error.message)
@@ -316,8 +338,8 @@ class GraphQLWebSocket:
     async def _send_responses(self, message: Subscribe, request: ApiRequest) -> str:
         """Execute an operation and send its messages, except for the last one, which is returned.
 
-        Raises _ConnectionLost, and a PostResultsError that rejects or ends the operation: InvalidApiKey if
-        the key is no longer valid, ServiceUnavailable after the operation timeout.
+        Raises _ConnectionLost, SlowClient, and a PostResultsError that rejects or ends the operation:
+        InvalidApiKey if the key is no longer valid, ServiceUnavailable after the operation timeout.
         """
 
         async def read_request() -> OperationRequest:
@@ -339,9 +361,10 @@ class GraphQLWebSocket:
         if isinstance(result, SubscriptionStream):
             async with aclosing(result.responses()) as responses:
                 async for response in responses:
-                    await self._send_message(messages.next(response))
+                    await self._send_next(messages, response)
+                    del response  # or it would stay in memory until the next event
         elif result.is_executed:
-            await self._send_message(messages.next(to_json(result)))
+            await self._send_next(messages, EncodedResponse(to_json(result)))
         else:
             return messages.error(result.errors)
         return messages.complete()
@@ -360,8 +383,12 @@ class GraphQLWebSocket:
         revoked = self._loop.create_task(self._service.wait_until_revoked(self._token or ""))
         try:
             while not revoked.done():
-                await asyncio.wait({revoked}, timeout=send_timeout / _STALL_CHECKS)
-                if self._send.stalled_seconds() >= send_timeout:
+                await asyncio.wait(
+                    {revoked, self._is_too_slow},
+                    timeout=send_timeout / _STALL_CHECKS,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if self._is_too_slow.done() or self._send.stalled_seconds() >= send_timeout:
                     logger.info("socket dropped", reason="client does not read")
                     return
         finally:
@@ -374,14 +401,64 @@ class GraphQLWebSocket:
             case _:
                 await self._close(CloseCode.FORBIDDEN, "The API key was revoked or has expired.")
 
+    async def _send_next(self, messages: OperationMessages, response: EncodedResponse) -> None:
+        """Send a response; raises _ConnectionLost, or SlowClient if it would have to wait and may not."""
+        body = response.body
+        is_small = len(body) <= PIECE_BYTES
+        if is_small and not self._send.is_sending:
+            await self._send_message(messages.next(body))
+            return
+        with self._reserve_memory(response):
+            if is_small:
+                await self._send_message(messages.next(body))
+            else:
+                await self._send_fragments(messages.next_parts(body))
+
+    @contextmanager
+    def _reserve_memory(self, response: EncodedResponse) -> Iterator[None]:
+        """Count a response that waits during the context; raises SlowClient above a limit."""
+        size = len(response.body)
+        if self._waiting_bytes and self._waiting_bytes + size > _MAX_WAITING_BYTES:
+            raise SlowClient
+        key_id = None if self._handshake is None else self._handshake.api_key_id
+        sizes = {response: size, self: CONNECTION_BUFFER_BYTES}
+        with self._service.waiting_budget.reserve(key_id, sizes):
+            self._waiting_bytes += size
+            try:
+                yield
+            finally:
+                self._waiting_bytes -= size
+
     async def _send_message(self, text: str) -> None:
         """Send a message; raises _ConnectionLost if the client can no longer receive it."""
         if self._is_closed:
             raise _ConnectionLost
         try:
-            await self._send({"type": "websocket.send", "text": text})
+            async with self._send_lock:
+                await self._send({"type": "websocket.send", "text": text})
         except (OSError, RuntimeError):  # raised by servers after a disconnect or close
             raise _ConnectionLost from None
+
+    async def _send_fragments(self, parts: Sequence[bytes]) -> None:
+        """Send a message as fragments, so that the server's connection copies only one at a time.
+
+        A message that has begun is sent to its end, even if its operation is cancelled. Raises
+        _ConnectionLost like `_send_message`.
+        """
+        if self._is_closed:
+            raise _ConnectionLost
+        async with self._send_lock:
+            task = self._loop.create_task(self._send.send_all(_fragment_messages(parts)))
+            self._fragments_task = task
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError:
+                await asyncio.gather(task, return_exceptions=True)
+                raise
+            except (OSError, RuntimeError):
+                raise _ConnectionLost from None
+            finally:
+                self._fragments_task = None
 
     async def _close(self, code: CloseCode, reason: str) -> None:
         """Close the WebSocket, without waiting long for a client that does not read.
@@ -415,6 +492,13 @@ class GraphQLWebSocket:
             fields["api_key_id"] = str(self._handshake.api_key_id)
             fields["workspace_id"] = str(self._handshake.workspace_id)
         socket_logger.info("websocket closed", **fields)
+
+
+def _fragment_messages(parts: Sequence[bytes]) -> Iterator[Message]:
+    """Yield the fragments of a message; the last part must be shorter than a piece."""
+    for piece in split(*parts[:-1]):
+        yield {"type": SEND_FRAGMENT, "data": piece, "more_data": True}
+    yield {"type": SEND_FRAGMENT, "data": parts[-1], "more_data": False}
 
 
 def _error_message(operation_id: str, error: PostResultsError, request: ApiRequest) -> str:

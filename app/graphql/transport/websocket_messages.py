@@ -131,9 +131,13 @@ class OperationMessages:
     def __init__(self, operation_id: str) -> None:
         self._prefix = f'{{"id":{orjson.dumps(operation_id).decode()},"type":'
 
-    def next(self, response: str) -> str:
+    def next(self, body: bytes) -> str:
         """Format a response, which is JSON already."""
-        return f'{self._prefix}"next","payload":{response}}}'
+        return f'{self._prefix}"next","payload":{body.decode()}}}'
+
+    def next_parts(self, body: bytes) -> tuple[bytes, bytes, bytes]:
+        """Format a response like `next`, as parts of UTF-8, without a copy of the body."""
+        return f'{self._prefix}"next","payload":'.encode(), body, b"}"
 
     def error(self, entries: list[dict[str, Any]]) -> str:
         """Format the last message of an operation that was not executed, or failed."""

@@ -5,6 +5,7 @@ from graphql import parse
 
 from app.graphql.ast.document_index import DocumentIndex
 from app.graphql.engine.executable_schema import create_schema
+from app.graphql.engine.limits import collect_stats
 from app.graphql.engine.prepared_operation import Document, PreparedOperation
 from app.settings import GraphQLLimits
 
@@ -49,6 +50,7 @@ def test_cursor_variables_are_used_only_as_after(document: str, expected: set[st
         SCHEMA.schema_converter,
         Document(document, SCHEMA.limits),
         index,
+        collect_stats(index),
         index.operations[0],
         use_fast_path=True,
     )

@@ -65,6 +65,7 @@ async def test_a_trusted_document_is_executed_by_id_by_hash_and_by_text(
 ) -> None:
     requests: list[dict[str, object]] = [
         {"documentId": "total-1"},
+        {"documentId": "total-1", "query": ""},
         {"documentId": f"sha256:{sha256(TOTAL_QUERY)}"},
         persisted_query("total-1"),
         persisted_query(sha256(TOTAL_QUERY)),

@@ -1,6 +1,7 @@
 """GraphQL over server-sent events: negotiation, format and end of a stream."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -158,6 +159,19 @@ async def test_heartbeats_are_sent_while_there_are_no_events(live_tenant: LiveTe
         assert [await events.next_text() for _ in range(2)] == 2 * [":\n\n"]
 
 
+async def test_a_heartbeat_follows_an_event_within_the_interval(live_tenant: LiveTenant) -> None:
+    """An event within an interval must not postpone the heartbeat to the end of the next one."""
+    interval = timedelta(seconds=3)
+    timeouts = ConnectionTimeouts(heartbeat_interval=interval)
+    async with subscribe(live_tenant, connection_timeouts=timeouts) as events:
+        await live_tenant.create_post()
+        for _ in range(2):
+            await events.next_payload()
+        last_event_at = time.monotonic()
+        assert await events.next_text() == ":\n\n"
+        assert time.monotonic() - last_event_at < 1.5 * interval.total_seconds()
+
+
 @pytest.mark.parametrize("client_reads", [True, False])
 async def test_a_stream_ends_without_complete_when_the_key_is_revoked(
     live_tenant: LiveTenant, *, client_reads: bool
@@ -182,7 +196,10 @@ async def test_a_stream_ends_without_complete_when_the_key_is_revoked(
 async def test_a_client_that_does_not_read_is_disconnected(
     live_tenant: LiveTenant, send_timeout: timedelta, *, is_idle: bool
 ) -> None:
-    timeouts = ConnectionTimeouts(send_timeout=send_timeout)
+    timeouts = ConnectionTimeouts(
+        send_timeout=send_timeout,
+        heartbeat_interval=SHORT_TIMEOUT if is_idle else timedelta(seconds=12),
+    )
     async with subscribe(live_tenant, connection_timeouts=timeouts) as events:
         events.stop_reading()
         if not is_idle:

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from starlette.types import ASGIApp, Message
 
+from app.http.websocket_protocol import SEND_FRAGMENT
 from tests.graphql.transport.asgi_connection import ASGIConnection
 
 PROTOCOL = "graphql-transport-ws"
@@ -46,8 +47,16 @@ class WebSocketClient(ASGIConnection):
     async def receive(self) -> dict[str, Any]:
         """Return the next message of the protocol."""
         event = await self.next_asgi_message()
-        assert event["type"] == "websocket.send", event
-        message: dict[str, Any] = orjson.loads(event["text"])
+        fragments: list[bytes] = []
+        while event["type"] == SEND_FRAGMENT and event["more_data"]:
+            fragments.append(event["data"])
+            event = await self.next_asgi_message()
+        if event["type"] == SEND_FRAGMENT:
+            text = b"".join([*fragments, event["data"]])
+        else:
+            assert (event["type"], fragments) == ("websocket.send", []), event
+            text = event["text"]
+        message: dict[str, Any] = orjson.loads(text)
         return message
 
     async def wait_closed(self) -> tuple[int, str]:

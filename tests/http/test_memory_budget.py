@@ -1,0 +1,79 @@
+"""Shares of the memory of objects: per key, in total, and of objects that are held several times."""
+
+from contextlib import ExitStack
+
+import pytest
+
+from app.http.memory_budget import MemoryBudget
+
+
+class OverBudget(Exception):
+    pass
+
+
+def make_budget() -> MemoryBudget:
+    return MemoryBudget(100, OverBudget)
+
+
+def test_one_key_may_hold_half_and_another_key_half_of_the_rest() -> None:
+    budget = make_budget()
+    with ExitStack() as held:
+        for number in range(5):
+            held.enter_context(budget.reserve("first", {number: 10}))
+        with pytest.raises(OverBudget):
+            budget.check("first", {"more": 1})
+        for number in range(5, 7):
+            held.enter_context(budget.reserve("second", {number: 10}))
+        with pytest.raises(OverBudget):
+            budget.check("second", {"more": 11})
+        budget.check("second", {"more": 10})
+        with budget.reserve("third", {"small": 1}):
+            pass
+    for key in ("first", "second"):
+        with budget.reserve(key, {"large": 50}), pytest.raises(OverBudget):
+            budget.check(key, {"more": 1})
+
+
+def test_an_object_counts_once_and_for_each_of_its_keys() -> None:
+    budget = make_budget()
+    with ExitStack() as held:
+        for key in ("first", "first", "second"):
+            held.enter_context(budget.reserve(key, {"shared": 40}))
+        for key in ("first", "second"):
+            budget.check(key, {"shared": 40, "own": 20})
+            with pytest.raises(OverBudget):
+                budget.check(key, {"shared": 40, "own": 21})
+        budget.check("third", {"own": 60})
+
+
+def test_an_object_is_counted_until_its_last_holder_releases_it() -> None:
+    budget = make_budget()
+    first, second = budget.reserve("key", {"shared": 50}), budget.reserve("key", {"shared": 50})
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    with pytest.raises(OverBudget):
+        budget.check("key", {"own": 1})
+    second.__exit__(None, None, None)
+    budget.check("key", {"own": 50})
+
+
+def test_an_object_of_any_size_may_be_held_while_nothing_else_is() -> None:
+    budget = make_budget()
+    with budget.reserve("first", {"huge": 1000}):
+        for key in ("first", "second"):
+            with pytest.raises(OverBudget):
+                budget.check(key, {"more": 1})
+        with budget.reserve("second", {"huge": 1000}):
+            pass
+
+
+def test_a_refused_reservation_counts_nothing() -> None:
+    budget = make_budget()
+    with budget.reserve("key", {"first": 50}):
+        with pytest.raises(OverBudget), budget.reserve("key", {"second": 10, "third": 10}):
+            pass
+        with budget.reserve("another", {"fourth": 50}):
+            pass
+    with budget.reserve("key", {"first": 60}):
+        budget.check("another", {"second": 40})
