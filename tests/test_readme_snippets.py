@@ -57,6 +57,21 @@ def test_live_client_prints_documented_output(tmp_path: Path) -> None:
         assert run_program("node", "follow.js", cwd=project) == LIVE.block("text")
 
 
+def test_trusted_document_over_websocket_prints_documented_output(tmp_path: Path) -> None:
+    section = CLIENTS.section("Trusted documents over WebSocket")
+    manifest = tmp_path / "trusted.json"
+    manifest.write_text(section.block("json"))
+    settings = {
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'demo.db'}",
+        "TRUSTED_DOCUMENTS": str(manifest),
+    }
+    project = npm_project(tmp_path)
+    with run_server(tmp_path, settings, "--demo") as server:
+        (snippet,) = code(server, section, "js")
+        (project / "snippet.js").write_text(snippet)
+        assert run_program("node", "snippet.js", cwd=project) == section.block("text")
+
+
 def test_typescript_compiles_and_prints_documented_output(
     demo_server: ServerProcess, tmp_path: Path
 ) -> None:

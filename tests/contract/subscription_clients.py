@@ -50,9 +50,19 @@ class SubscriptionClients:
         self, client: str, query: str, *, key: str = DEMO_KEY, **variables: Any
     ) -> ClientSubscription:
         """Start an operation of any type with a client."""
+        return self._start(client=client, key=key, query=query, variables=variables)
+
+    def subscribe_by_id(
+        self, client: str, query: str, document_id: str, **variables: Any
+    ) -> ClientSubscription:
+        """Start an operation with a client that also sends the id of its document."""
+        operation = {"query": query, "documentId": document_id, "variables": variables}
+        return self._start(client=client, key=DEMO_KEY, **operation)
+
+    def _start(self, **operation: Any) -> ClientSubscription:
         self._operation_count += 1
         name = f"operation {self._operation_count}"
-        self.send_command(id=name, client=client, key=key, query=query, variables=variables)
+        self.send_command(id=name, **operation)
         return ClientSubscription(self, name)
 
     def send_command(self, **line: Any) -> None:

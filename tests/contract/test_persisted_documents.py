@@ -2,15 +2,22 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from tests.contract.subscription_clients import PostEditor, start_clients
 from tests.external_programs import JAVASCRIPT, ROOT, npm_project, run_program
 from tests.servers import DEMO_KEY, DEMO_POST, ServerProcess, run_server
 
+DRAFTS_SUBSCRIPTION = """
+    subscription Drafts($after: String) {
+      changes(after: $after, types: [POST_CREATED]) { cursor post { content } }
+    }
+    """
 POST = {
     "status": "PARTIALLY_FAILED",
     "destinations": [
@@ -147,6 +154,39 @@ def test_ids_of_other_tools_identify_their_documents(
         f"/graphql?documentId={document_id}&variables={variables}", DEMO_KEY
     )
     assert _without_typename(response.json()["data"]["post"]) == POST
+
+
+def test_graphql_ws_sends_an_id_beside_an_empty_query(
+    trusted_documents_server: ServerProcess, manifests: dict[str, Path]
+) -> None:
+    (document_id,) = json.loads(manifests["codegen"].read_text())
+    with start_clients(trusted_documents_server.url) as clients:
+        trusted = clients.subscribe_by_id("graphql-ws", "", document_id, postId=DEMO_POST)
+        assert _without_typename(trusted.next_message()["data"]["post"]) == POST
+        for query, sent_id in (("", "unknown"), ("{ __typename }", document_id)):
+            refused = clients.subscribe_by_id("graphql-ws", query, sent_id, postId=DEMO_POST)
+            (error,) = refused.next_message()["errors"]
+            assert error[1]["code"] == "DOCUMENT_NOT_TRUSTED"
+
+
+@pytest.mark.parametrize("client", ["graphql-ws", "graphql-sse"])
+def test_subscription_can_be_started_by_its_id(tmp_path: Path, client: str) -> None:
+    manifest = tmp_path / "trusted.json"
+    manifest.write_text(json.dumps({"drafts": DRAFTS_SUBSCRIPTION}))
+    settings = {
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'demo.db'}",
+        "TRUSTED_DOCUMENTS": str(manifest),
+    }
+    with (
+        run_server(tmp_path, settings, "--demo") as server,
+        start_clients(server.url) as clients,
+        closing(PostEditor(server)) as editor,
+    ):
+        cursor: str = server.get("/v1/changes?limit=1", DEMO_KEY).json()["data"]["latest_cursor"]
+        drafts = clients.subscribe_by_id(client, "", "drafts", after=cursor)
+        editor.create_draft("Spring")
+        assert drafts.next_message()["data"]["changes"]["post"] == {"content": "Spring"}
+        drafts.stop()
 
 
 def _without_typename(value: Any) -> Any:

@@ -106,6 +106,18 @@ def test_subscription_without_a_cursor_starts_with_the_next_change(
 
 
 @all_clients
+def test_response_of_many_pieces_is_received(
+    editor: PostEditor, clients: SubscriptionClients, client: str
+) -> None:
+    post_id, start = editor.create_draft("Spring"), editor.latest_cursor()
+    subscription = clients.subscribe(client, POST_CHANGED_SUBSCRIPTION, postId=post_id, after=start)
+    content = 90_000 * "ä"
+    editor.update_content(post_id, content)
+    assert subscription.next_message()["data"]["postChanged"]["post"]["content"] == content
+    subscription.stop()
+
+
+@all_clients
 def test_stopped_subscription_receives_nothing_while_another_continues(
     editor: PostEditor, clients: SubscriptionClients, client: str
 ) -> None:
