@@ -19,6 +19,7 @@ from tests.servers import run_server
 from tests.subscriptions import kills
 from tests.subscriptions.latency import LatencyLoad, run_subscription_load
 from tests.subscriptions.outages import RestartedDatabase
+from tests.subscriptions.unread import MEMORY_GOAL, UnreadLoad, measure_unread
 
 pytestmark = pytest.mark.slow
 
@@ -110,3 +111,15 @@ def test_attack_of_one_workspace_causes_no_failure_of_another(
     settings = {"DATABASE_URL": database_url, "RATE_LIMIT": "off"}
     with run_server(tmp_path, settings) as server:
         assert asyncio.run(run_isolation(server.url, tenants, 3, ",".join(ATTACKS)))
+
+
+@pytest.mark.parametrize("use_sse", [False, True])
+async def test_memory_of_subscribers_that_read_nothing_is_that_of_one_response(
+    database_url: str, tmp_path: Path, *, use_sse: bool
+) -> None:
+    load = UnreadLoad(subscribers=20, use_sse=use_sse, is_distinct=False)
+
+    memory = await measure_unread(database_url, tmp_path, load, fork)
+
+    assert memory.response > 20
+    assert memory.peak <= MEMORY_GOAL * memory.response

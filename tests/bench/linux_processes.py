@@ -68,6 +68,11 @@ def memory(pid: int) -> Memory:
     return Memory(peak / 1024, private / 1024)
 
 
+def reset_peak_memory(pid: int) -> None:
+    """Set the peak of the resident memory of a process to its current value; see `clear_refs` in proc(5)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
 def pin(pid: int, cpu: int) -> None:
     """Pin the process tree and its later children to a core."""
     for process in process_tree(pid):
