@@ -125,6 +125,22 @@ async def test_caller_that_waits_for_its_share_does_not_block_others() -> None:
     await asyncio.gather(*tasks)
 
 
+async def test_slot_is_awaited_by_another_caller_until_it_stops_waiting() -> None:
+    slots = FairSlots(2)
+    work = Work(slots)
+    held = await work.start("a1", "b1", "a2")
+    assert not slots.is_awaited("a")  # its own work cannot have more than half
+
+    (waiting,) = await work.start("c1")
+    assert slots.is_awaited("a")
+
+    waiting.cancel()
+    await let_tasks_run()
+    assert not slots.is_awaited("a")
+    await work.end("a1", "a2", "b1")
+    await asyncio.gather(*held)
+
+
 async def test_wait_for_slot_is_limited() -> None:
     slots = FairSlots(1)
     async with slots.hold("a"):
