@@ -29,6 +29,9 @@ _DRAINING = "The server is shutting down."
 _METRICS_QUERY_TIMEOUT = timedelta(seconds=3)
 """Longest wait for the database during a scrape; Prometheus itself waits about 10 s."""
 
+_NO_STORE = {"Cache-Control": "no-store"}
+"""Headers of every answer, which a cache in between would make untrue."""
+
 _BACKLOG_TTL = timedelta(seconds=10)
 """Time for which a process serves the backlog that it has read, however often it is scraped."""
 
@@ -50,7 +53,7 @@ def probe_routes(
     """
 
     async def livez(_request: HttpRequest) -> Response:
-        return JSONResponse({"status": "alive"})
+        return JSONResponse({"status": "alive"}, headers=_NO_STORE)
 
     backlogs: TTLCache[None, Backlog] = TTLCache(1, _BACKLOG_TTL.total_seconds(), monotonic)
 
@@ -66,7 +69,9 @@ def probe_routes(
 
     async def readyz(_request: HttpRequest) -> Response:
         reason = await unready_reason()
-        return JSONResponse({"status": "ready"}) if reason is None else _unavailable(reason)
+        if reason is not None:
+            return _unavailable(reason)
+        return JSONResponse({"status": "ready"}, headers=_NO_STORE)
 
     async def current_backlog() -> Backlog | None:
         backlog = backlogs.get(None)
@@ -80,7 +85,7 @@ def probe_routes(
         flush_metrics()
         reason, backlog = await asyncio.gather(unready_reason(), current_backlog())
         page = render_metrics(metrics, is_ready=reason is None, backlog=backlog, now=clock())
-        return Response(page, headers={"Content-Type": METRICS_CONTENT_TYPE})
+        return Response(page, headers={**_NO_STORE, "Content-Type": METRICS_CONTENT_TYPE})
 
     return [
         Route(LIVENESS_PATH, {"GET": livez}),
@@ -99,7 +104,7 @@ def _reason(error: ServiceUnavailable | TimeoutError) -> str:
 
 
 def _unavailable(reason: str) -> Response:
-    return JSONResponse({"status": "unavailable", "reason": reason}, 503)
+    return JSONResponse({"status": "unavailable", "reason": reason}, 503, _NO_STORE)
 
 
 async def _read_backlog(database: Database, now: datetime) -> Backlog | None:

@@ -111,8 +111,9 @@ async def test_unknown_path_is_not_found_in_envelope(database: Database, path: s
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
 async def test_operator_routes_allow_get_and_head_only(database: Database, path: str) -> None:
     async with app_client(database) as client:
-        assert (await client.get(path)).status_code == 200
+        allowed = await client.get(path)
         response = await client.request("POST", path)
+    assert (allowed.status_code, allowed.headers["Cache-Control"]) == (200, "no-store")
 
     assert (response.status_code, response.headers["Allow"]) == (405, "GET, HEAD")
     message = "POST is not possible here; use GET, HEAD."
@@ -167,6 +168,7 @@ async def test_lost_database_is_503_with_retry_after(
     message = "The database is not available. Try again in a moment."
     assert (alive.status_code, alive.json()) == (200, {"status": "alive"})
     assert (ready.status_code, ready.json()) == (503, {"status": "unavailable", "reason": message})
+    assert ready.headers["Cache-Control"] == "no-store"
     assert (graphql.status_code, graphql.headers["Retry-After"]) == (503, "2")
     extensions = {"code": "SERVICE_UNAVAILABLE", "retryAfter": 2}
     assert graphql.json() == {"errors": [{"message": message, "extensions": extensions}]}

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from app.domain.api_keys import Scope
-from app.domain.errors import InvalidInput
+from app.domain.errors import InsufficientScope, InvalidInput
 from app.domain.ids import SessionId
 from app.domain.validation.object_reader import ObjectReader
 from app.domain.validation.text import validate_name
@@ -101,6 +101,15 @@ class SignIn:
         if self.full_access:
             return tuple(key_scopes)
         return tuple(scope for scope in key_scopes if scope in BOARD_SCOPES)
+
+
+def check_may_end_others(scopes: Sequence[Scope]) -> None:
+    """Raise InsufficientScope if a session with these scopes may only read: it can end only itself."""
+    if all(scope in _READ_SCOPES for scope in scopes):
+        raise InsufficientScope(
+            "This session may only read, so it can end only itself. Sign out without everywhere=true, or"
+            " sign in with write access."
+        )
 
 
 def parse_sign_in(members: Mapping[str, object]) -> SignIn:

@@ -14,6 +14,7 @@ from app.domain.sessions import (
     BoardSession,
     SessionToken,
     SignIn,
+    check_may_end_others,
     make_token,
     session_expiry,
 )
@@ -74,7 +75,11 @@ class SessionService:
         return int(await revoke_session(self._database, viewer.session.id))
 
     async def sign_out_everywhere(self, viewer: Viewer) -> int:
-        """End all sessions of the viewer's key; return their number."""
+        """End all sessions of the viewer's key; return their number.
+
+        Raises InsufficientScope if the viewer's session may only read.
+        """
+        check_may_end_others(viewer.scopes)
         return await self._database.write(
             lambda write_session: session_rows.delete_sessions_of_key(
                 write_session, viewer.workspace_id, viewer.key_id

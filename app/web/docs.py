@@ -11,7 +11,9 @@ from app.http.request import HttpRequest
 from app.http.routing import Route
 from app.web.static_files import SECURITY_HEADERS, asset_response, page_response
 
-_GUIDE_NAME = re.compile(r"[a-z-]+")
+_GUIDE_NAME = re.compile(r"[a-z-]{1,100}")
+"""Names of guides; file systems refuse longer ones than 255 bytes with an error of their own."""
+
 _GRAPHIQL_PLACEHOLDER = re.compile(r"<!-- graphiql (\S+) -->")
 
 

@@ -151,7 +151,7 @@ async def test_sign_out_of_all_sessions_is_confirmed(
     key = page_server.create_key("shared")
     async with open_tab(browser, page_server.url) as tab:
         await tab.open()
-        await tab.sign_in(key, read_only=True)
+        await tab.sign_in(key)
         await tab.expect_live()
         dialog = tab.page.get_by_role("dialog", name="Sign out all sessions?")
         menu = _button(tab.page, "Menu")
@@ -168,6 +168,19 @@ async def test_sign_out_of_all_sessions_is_confirmed(
             if answer == "Stay signed in":
                 await expect(menu).to_be_focused()
         await expect(tab.heading("Sign in")).to_be_visible()
+
+
+async def test_read_only_session_is_not_offered_to_sign_out_all(
+    browser: Browser, page_server: PageServer
+) -> None:
+    key = page_server.create_key("shared")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open()
+        await tab.sign_in(key, read_only=True)
+        await tab.expect_live()
+        await _button(tab.page, "Menu").click()
+        await expect(_button(tab.page, "Sign out")).to_be_visible()
+        await expect(_button(tab.page, "Sign out all sessions of this key…")).to_have_count(0)
 
 
 async def test_unexpected_error_of_the_start_is_shown_and_can_be_retried(

@@ -74,7 +74,9 @@ async def test_assets_are_cached_forever(static_dir: Path) -> None:
     assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
 
 
-@pytest.mark.parametrize("path", ["/docs/index", "/docs/nope", "/docs/REST", "/docs/rest.html"])
+@pytest.mark.parametrize(
+    "path", ["/docs/index", "/docs/nope", "/docs/REST", "/docs/rest.html", "/docs/" + 251 * "a"]
+)
 async def test_unknown_guide_is_not_found(static_dir: Path, path: str) -> None:
     response, _ = await get(path, static_dir)
 

@@ -290,6 +290,36 @@ async def test_sign_out_everywhere_ends_the_sessions_of_the_same_key(acme: Tenan
     assert [await browser.is_signed_in() for browser in browsers] == [False, False, True]
 
 
+@pytest.mark.parametrize(
+    ("key_scopes", "options"),
+    [
+        (ALL_SCOPES, {"readOnly": True}),
+        ((Scope.READ, Scope.RAW, Scope.PUBLISH), {}),
+        ((Scope.PUBLISH,), {}),
+    ],
+)
+async def test_session_that_may_only_read_ends_only_itself(
+    acme: Tenant, key_scopes: tuple[Scope, ...], options: dict[str, bool]
+) -> None:
+    key = await key_of(acme, scopes=key_scopes)
+    reader, other = Browser(acme.client), Browser(acme.client)
+    await reader.sign_in(key, **options)
+    await other.sign_in(key)
+    before = await all_rows(acme.database)
+
+    response = await reader.sign_out("?everywhere=true")
+    error = failure_error(response, 403)
+    assert (error["code"], error["message"]) == (
+        "insufficient_scope",
+        "This session may only read, so it can end only itself. Sign out without everywhere=true, or"
+        " sign in with write access.",
+    )
+    assert "Set-Cookie" not in response.headers
+    assert await all_rows(acme.database) == before
+    assert success_data(await reader.sign_out()) == {"sessionsEnded": 1}
+    assert len((await all_rows(acme.database))["session"]) == 1
+
+
 async def test_next_sign_in_of_a_browser_ends_its_previous_session(acme: Tenant) -> None:
     browser, key = Browser(acme.client), await key_of(acme)
     await browser.sign_in(key)

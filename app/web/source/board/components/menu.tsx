@@ -7,7 +7,7 @@ import { areShortcutsOn, turnShortcuts, useShortcuts } from "../keyboard/shortcu
 import { isPaused } from "../live/connection";
 import { IDLE_LIMITS, storedIdleLimit, storeIdleLimit } from "../session/idle";
 import { leave } from "../session/leave";
-import { useViewer } from "../session/viewer";
+import { mayEndOtherSessions, useViewer } from "../session/viewer";
 import { useStore } from "../store";
 import { enumWords } from "../text/statuses";
 import { chooseZone, DEVICE_ZONE, useZone } from "../text/zone";
@@ -71,7 +71,8 @@ interface ContentProps extends KeyListProps {
 }
 
 function MenuContent({ items, isAtKeys, onLeaveEverywhere }: ContentProps) {
-  const { person, isSignedInByProxy, keyName, serverVersion } = useViewer();
+  const viewer = useViewer();
+  const { person, isSignedInByProxy, keyName, serverVersion } = viewer;
   const paused = useStore(isPaused);
   const hasShortcuts = useStore(areShortcutsOn);
   return (
@@ -114,9 +115,11 @@ function MenuContent({ items, isAtKeys, onLeaveEverywhere }: ContentProps) {
           <button type="button" onClick={() => void leave("this")}>
             Sign out
           </button>
-          <button type="button" onClick={({ currentTarget }) => closeMenu(currentTarget, onLeaveEverywhere)}>
-            Sign out all sessions of this key…
-          </button>
+          {mayEndOtherSessions(viewer) && (
+            <button type="button" onClick={({ currentTarget }) => closeMenu(currentTarget, onLeaveEverywhere)}>
+              Sign out all sessions of this key…
+            </button>
+          )}
         </div>
       )}
       <p className="muted">

@@ -91,6 +91,11 @@ export function writeDeniedReason({ scopes, isMirror }: Viewer): string | null {
   return scopes.includes("WRITE") ? null : "This sign-in may only read.";
 }
 
+/** Whether this session may end others of its key; one that may only read ends only itself. */
+export function mayEndOtherSessions({ scopes }: Viewer): boolean {
+  return scopes.some((scope) => scope !== "READ" && scope !== "RAW");
+}
+
 /** Reason why this session may not connect accounts with credentials; null if it may. */
 export function credentialsDeniedReason(viewer: Viewer): string | null {
   const reason = writeDeniedReason(viewer);
