@@ -54,12 +54,10 @@ def test_installed_wheel_serves_its_pages_without_node(wheel: Path, tmp_path: Pa
     logs.mkdir()
     python = Path(sys.executable)
     subprocess.run([python, "-m", "venv", "--without-pip", environment], check=True)
-    constraints = ROOT / "scripts" / "constraints.txt"
-    run_pip(
-        python,
-        *("--python", environment / "bin" / "python"),
-        *("install", "--no-compile", "--constraint", constraints, wheel),
-    )
+    install = ("--python", environment / "bin" / "python", "install", "--no-compile")
+    requirements = ROOT / "scripts" / "requirements.txt"
+    run_pip(python, *install, "--require-hashes", "--requirement", requirements)
+    run_pip(python, *install, "--no-index", wheel)
 
     def start(
         arguments: Sequence[str], variables: Mapping[str, str], out: Path, log: Path
