@@ -27,7 +27,8 @@ from app.db.tools.pooler_check import check_pooler
 from app.demo import EXAMPLE_POST_ID, load_demo, send_demo_posts
 from app.graphql.engine.executable_schema import create_schema
 from app.graphql.engine.persisted_documents import create_document_store
-from app.http.http_protocol import MAX_REFUSED_CONNECTIONS, ConnectionLimits, HttpProtocol
+from app.http.connection_limits import MAX_REFUSED_CONNECTIONS, ConnectionLimits
+from app.http.http_protocol import HttpProtocol
 from app.http.paths import BOARD_PATH, GRAPHIQL_PATH, GRAPHQL_PATH, READINESS_PATH, REST_PATH
 from app.http.websocket_protocol import WebSocketProtocol
 from app.observability.logs import configure_logging
@@ -72,10 +73,11 @@ def serve_forever(settings: Settings) -> None:
     proxy_users = open_proxy_users(settings)
     listener = _bind(settings)
     raise_file_limit()
-    config = _uvicorn_config(settings)
+    max_connections = _max_connections(settings.max_connections, open_file_limit())
+    config = _uvicorn_config(settings, max_connections)
     with listener, _multiprocess_metrics(settings):
         api_key = asyncio.run(_bootstrap_database(settings))
-        click.echo(_startup_banner(settings, listener, api_key))
+        click.echo(_startup_banner(settings, listener, max_connections, api_key))
         if proxy_users is not None:  # after the banner, because only this one shows a first key
             asyncio.run(_store_proxy_keys(settings, proxy_users))
         _run_server(config, listener)
@@ -94,10 +96,10 @@ def _check_configuration_files(settings: Settings) -> None:
         check_sandbox_file(settings.sandbox_file)
 
 
-def _uvicorn_config(settings: Settings) -> uvicorn.Config:
+def _uvicorn_config(settings: Settings, max_connections: int) -> uvicorn.Config:
     trusted_proxies = with_ipv4_mapped(settings.trusted_proxies)
     limits = ConnectionLimits(
-        max_total=_max_connections(settings.max_connections, open_file_limit()),
+        max_total=max_connections,
         max_per_address=settings.max_connections_per_address,
         trusted_proxies=trusted_proxies,
     )
@@ -112,7 +114,8 @@ def _uvicorn_config(settings: Settings) -> uvicorn.Config:
         forwarded_allow_ips=trusted_proxies,
         backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        http=cast("Any", partial(HttpProtocol, limits)),  # uvicorn calls it like the class
+        # uvicorn calls it like the class
+        http=cast("Any", partial(HttpProtocol, limits, settings.headers_timeout)),
         ws=WebSocketProtocol,
         ws_max_size=_MAX_FRAME_BYTES,
         ws_ping_interval=_PING_INTERVAL_SECONDS,
@@ -228,7 +231,9 @@ def _secrets_key_line(settings: Settings) -> list[str]:
     return [f"  secrets  are encrypted with the key in {file}"] if file else []
 
 
-def _startup_banner(settings: Settings, listener: socket.socket, api_key: str | None) -> str:
+def _startup_banner(
+    settings: Settings, listener: socket.socket, max_connections: int, api_key: str | None
+) -> str:
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"
     lines = [
@@ -238,6 +243,7 @@ def _startup_banner(settings: Settings, listener: socket.socket, api_key: str | 
         f"  REST     {url}{REST_PATH}",
         *([] if settings.trusted_documents else [f"  explore  {url}{GRAPHIQL_PATH}"]),
         f"  ready?   {url}{READINESS_PATH}",
+        f"  limit    {max_connections} connections{' per process' if settings.workers > 1 else ''}",
         *([describe_worker(settings)] if settings.with_worker else []),
     ]
     if api_key and settings.demo:

@@ -305,6 +305,12 @@ class Settings:
         parse_path,
         "TOML file with the workspace and the scopes of each user or group of `BOARD_PROXY_USER`.",
     )
+    headers_timeout: timedelta = _setting(
+        "10",
+        seconds_parser(0.1, 3600),
+        "Seconds from the first byte of a request to the end of its headers, and from a new connection to the"
+        " first byte; then the connection is closed.",
+    )
     request_timeout: timedelta = _setting(
         "30", seconds_parser(0.1, 3600), "Seconds until a request is aborted with 503."
     )
@@ -357,8 +363,9 @@ class Settings:
     max_connections: int = _setting(
         "15000",
         integer_parser(1, 1_000_000),
-        "Maximum open connections per process, with WebSockets; further ones are answered with 503. Lower if"
-        " the process may not open enough files.",
+        "Maximum open connections per process, with WebSockets. For further ones, incomplete and idle ones"
+        " are closed; if there are none, they are answered with 503. Lower if the process may not open enough"
+        " files. See [Load](operating.md#load).",
     )
     max_connections_per_address: int | None = _setting(
         "off",

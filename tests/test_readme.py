@@ -41,10 +41,12 @@ LANGUAGES = {
         "console",
         "go",
         "graphql",
+        "haproxy",
         "ini",
         "js",
         "json",
         "jsonl",
+        "nginx",
         "python",
         "sql",
         "text",
@@ -128,7 +130,8 @@ def test_printed_startup_banner_is_the_real_one(demo_server: ServerProcess) -> N
         re.sub(r" /\S+/", " /srv/post-results/", line.replace(demo_server.url, ADDRESS))
         for line in demo_server.wait_until_ready()
     ]
-    assert printed == banner
+    limit = re.compile("(?<=  limit    )[0-9]+")  # lower if few files can be opened
+    assert [limit.sub("15000", line) for line in banner] == printed
     assert printed[0] == f"post-results {__version__}"
 
 

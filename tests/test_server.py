@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,7 +26,7 @@ from app.db.core.database import Database
 from app.db.migrations import migrate
 from app.demo import ensure_secrets_key_file
 from app.domain.errors import TooManyConnections
-from app.http.http_protocol import ConnectionLimits
+from app.http.connection_limits import ConnectionLimits, ConnectionState
 from app.server import with_ipv4_mapped
 from app.settings import read_settings
 from tests.clients import run_with_database
@@ -58,14 +58,15 @@ def test_first_start_prints_key_once(start_server: ServerStarter) -> None:
         f"  explore  {first.url}/graphiql",
         f"  ready?   {first.url}/readyz",
     ]
-    key = re.fullmatch("  key      (pe_live_[0-9a-f]{32})", lines[6])
+    assert re.fullmatch("  limit    [0-9]+ connections", lines[6])
+    key = re.fullmatch("  key      (pe_live_[0-9a-f]{32})", lines[7])
     assert key
-    assert lines[7:] == [
+    assert lines[8:] == [
         "           This is the API key of the new workspace. Store it: it is shown only once."
     ]
 
     second = start_server()
-    assert len(second.wait_until_ready()) == 6
+    assert len(second.wait_until_ready()) == 7
     assert count_posts(second, key[1]) == 0
     second.stop()
     assert key[1] not in json.dumps(first.request_log() + second.request_log())
@@ -88,7 +89,7 @@ def test_demo_is_loaded_once_and_keys_always_printed(
         ]
         url = f"{server.url}/v1/posts/{DEMO_POST}/results"
         server.stop()
-        assert lines[6:] == [
+        assert lines[7:] == [
             f"  key      {DEMO_KEY}",
             f"  secrets  are encrypted with the key in {ensure_secrets_key_file(settings)}",
             "Try it:",
@@ -136,12 +137,18 @@ def test_demo_key_is_embedded_in_page(start_server: ServerStarter) -> None:
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_connection_above_limit_gets_error_of_its_api(start_server: ServerStarter) -> None:
-    server = start_server.ready(MAX_CONNECTIONS="2")
+    server = start_server.ready("--demo", MAX_CONNECTIONS="2")
     url = httpx.URL(server.url)
     assert url.port
     with ExitStack() as stack:
+        # Long polls, because connections without a running request would be closed for others.
+        poll = (
+            f"GET /v1/posts/{DEMO_POST}/results?wait=20 HTTP/1.1\r\nHost: x\r\n"
+            f"Authorization: Bearer {DEMO_KEY}\r\n\r\n"
+        )
         while (rest := server.get("/v1/me", server.key)).status_code != 503:
-            stack.enter_context(socket.create_connection((url.host, url.port)))
+            connection = stack.enter_context(socket.create_connection((url.host, url.port)))
+            connection.sendall(poll.encode())
         graphql = server.get("/graphql?query={__typename}", server.key)
         assert server.get("/livez").status_code == 200
 
@@ -155,6 +162,28 @@ def test_connection_above_limit_gets_error_of_its_api(start_server: ServerStarte
         assert response.headers["Retry-After"] == "5"
         assert response.headers["Connection"] == "close"
     server.stop()
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_connections_that_send_headers_slowly_keep_no_client_out(
+    start_server: ServerStarter,
+) -> None:
+    server = start_server.ready(MAX_CONNECTIONS="5", HEADERS_TIMEOUT="1")
+    url = httpx.URL(server.url)
+    assert url.port
+    slow = []
+    with ExitStack() as stack:
+        for _ in range(20):
+            slow.append(stack.enter_context(socket.create_connection((url.host, url.port))))
+            slow[-1].sendall(b"GET /v1/me HTTP/1.1\r\n")
+        statuses = [server.get("/v1/me", server.key).status_code for _ in range(20)]
+        for connection in slow:
+            connection.settimeout(TIMEOUT_SECONDS)
+            with suppress(ConnectionResetError):
+                assert connection.recv(1) == b""  # closed without a response
+    assert statuses == 20 * [200]
+    server.stop()
+    assert [each["path"] for each in server.request_log()] == ["/readyz", *20 * ["/v1/me"]]
 
 
 def spawn_with_600_files(
@@ -177,7 +206,8 @@ def spawn_with_600_files(
 def test_limit_of_open_files_lowers_limit_of_connections(
     start_server: ServerStarter, wanted: str, warnings: int
 ) -> None:
-    server = start_server.ready(start=spawn_with_600_files, MAX_CONNECTIONS=wanted)
+    server = start_server(start=spawn_with_600_files, MAX_CONNECTIONS=wanted)
+    assert "  limit    100 connections" in server.wait_until_ready()
     server.stop()
 
     reasons = [e["reason"] for e in server.log_events() if e["event"] == "connection limit lowered"]
@@ -203,7 +233,7 @@ def test_concurrent_starts_create_one_workspace(start_server: ServerStarter) -> 
     for server in servers:
         server.stop()
 
-    assert sorted(len(lines) for lines in outputs) == [6, 8]
+    assert sorted(len(lines) for lines in outputs) == [7, 9]
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -489,11 +519,11 @@ def test_ipv4_clients_of_an_ipv6_socket_match_ipv4_networks() -> None:
 
     assert networks[4:] == ["::ffff:127.0.0.1/128", "::ffff:10.0.0.0/104"]
     for _ in range(2):
-        limits.acquire("::ffff:10.1.2.3")
-        limits.acquire("10.1.2.3")
-    limits.acquire("::ffff:11.1.2.3")
+        limits.acquire("::ffff:10.1.2.3", lambda: None)
+        limits.acquire("10.1.2.3", lambda: None)
+    limits.acquire("::ffff:11.1.2.3", lambda: None).change_state(ConnectionState.BUSY)
     with pytest.raises(TooManyConnections):
-        limits.acquire("11.1.2.3")
+        limits.acquire("11.1.2.3", lambda: None)
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)

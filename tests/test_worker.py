@@ -335,7 +335,7 @@ def test_demo_with_a_worker_publishes_new_posts_at_each_start(
             _wait_until_published(server, starts)
             _wait_until_counted(server)
             accounts = _get_data(server, "/v1/accounts")["accounts"]
-        assert lines[6] == "  worker   publishes 8 posts at a time"
+        assert lines[7] == "  worker   publishes 8 posts at a time"
         names = [
             account["account_name"] for account in accounts if account["platform"] == "sandbox"
         ]

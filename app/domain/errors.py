@@ -10,7 +10,8 @@ PostResultsError
 │   │   ├── PastScheduleTime  400   past_schedule_time
 │   │   ├── InvalidTimezone   400   invalid_timezone
 │   │   ├── BulkLimitExceeded 400   bulk_limit_exceeded
-│   │   └── BadCursor         400   bad_cursor
+│   │   ├── BadCursor         400   bad_cursor
+│   │   └── InvalidHost             the connection is closed after the response
 │   ├── DocumentError               a GraphQL document that is not executed
 │   │   ├── ParseFailed       400   graphql_parse_failed
 │   │   ├── ValidationFailed  400   graphql_validation_failed
@@ -167,6 +168,12 @@ class BulkLimitExceeded(InvalidInput):
 class BadCursor(InvalidInput):
     code = ErrorCode.BAD_CURSOR
     fix = "Start from the first page, without a cursor; keep the order while paging."
+
+
+class InvalidHost(InvalidInput):
+    """Error of a request without exactly one valid Host header; its connection is closed (RFC 9112, 3.2)."""
+
+    fix = "Send one Host header, with the name or address of the server, and its port."
 
 
 class DocumentError(RequestError):

@@ -1,6 +1,7 @@
 """Parses headers and the query string of a request."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
@@ -12,8 +13,25 @@ from app.domain.errors import InvalidInput
 _JSON_MEDIA_RANGES = ("application/json", "application/*", "*/*")
 """Media ranges that include JSON, the most specific one first."""
 
+_HOST = re.compile(rb"(?:[\w.~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+"""Value of a Host header: a name or an address, and an optional port (RFC 9110, 7.2)."""
+
 _NO_PARAMETERS = QueryParams()
 """Result for requests without parameters; shared, because they are frequent and building one takes time."""
+
+
+def host_problem(hosts: Sequence[bytes], http_version: str) -> str | None:
+    """Return the problem with the Host headers of a request, as a sentence; None if they are valid.
+
+    A recipient that took the other of two would see another server (RFC 9112, 3.2).
+    """
+    if len(hosts) > 1:
+        return f"The request has {len(hosts)} Host headers. Send exactly one."
+    if not hosts:
+        return None if http_version == "1.0" else "The request has no Host header. Send one."
+    if not _HOST.fullmatch(hosts[0]):
+        return "The Host header is not the name of a server, optionally with a port."
+    return None
 
 
 def parse_bearer(authorization: str) -> str | None:

@@ -1,37 +1,28 @@
-"""uvicorn HTTP protocol that limits the open connections of a process, and loses no request at shutdown."""
+"""uvicorn HTTP protocol that limits connections and the time and size of headers, and ignores trailers."""
 
-import ipaddress
+import asyncio
 import socket
 import struct
-from collections import Counter
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from app.domain.errors import TooManyConnections
-from app.http.rate_limits import client_network
-from app.http.request import ABORT, FROM_TRUSTED_PROXY, REFUSAL
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from app.domain.errors import InvalidHost, PostResultsError, TooManyConnections
+from app.http.connection_limits import Connection, ConnectionLimits, ConnectionState
+from app.http.headers import host_problem
+from app.http.request import ABORT, FROM_TRUSTED_PROXY, KEEP_OPEN, REFUSAL
 from app.http.websocket_protocol import WebSocketProtocol
-
-if TYPE_CHECKING:
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as AutoHTTPProtocol
-    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
-else:  # h11 without httptools; the parts that are used here are the same
-    from uvicorn.protocols.http.auto import AutoHTTPProtocol
-
-MAX_REFUSED_CONNECTIONS = 200
-"""Connections above a limit that are open at a time; further ones are closed without a response."""
 
 _REFUSED_TIMEOUT = timedelta(seconds=5)
 """Time for a refused connection to send its request and to receive the response."""
 
-_RETRY_AFTER_SECONDS = 5
-
 _MAX_HEADER_BYTES = 64 * 1024
-"""Limit of the request line and headers, which block the event loop while they are parsed.
+"""Limit of what a client sends besides bodies: the request line and headers, or trailers.
 
-It is checked after each read, which may itself be larger.
+They block the event loop while they are parsed. The limit is checked after each read, which may itself be
+larger.
 """
 
 _HEADERS_TOO_LARGE = (
@@ -53,108 +44,62 @@ _IDLE_CLOSE_DELAY = timedelta(seconds=0.5)
 """Time without a request after which a connection is closed at shutdown."""
 
 
-class ConnectionLimits:
-    """Counter of open connections, HTTP and WebSockets, in total and per client address."""
-
-    def __init__(
-        self, *, max_total: int, max_per_address: int | None, trusted_proxies: Sequence[str]
-    ) -> None:
-        """Set the limits; connections of the proxies only count in total."""
-        self._max_total = max_total
-        self._max_per_address = max_per_address
-        self._proxies = [ipaddress.ip_network(proxy) for proxy in trusted_proxies]
-        self._total = 0
-        self._by_network: Counter[str] = Counter()
-        self._refused = 0
-
-    def acquire(self, address: str | None) -> Callable[[], None]:
-        """Count a connection; return the function that must be called when it is lost.
-
-        Raises TooManyConnections at a limit. A connection without an address uses a Unix socket.
-        """
-        if self._total >= self._max_total:
-            raise TooManyConnections(
-                "Too many connections to this server are open."
-                f" Try again in {_RETRY_AFTER_SECONDS} s.",
-                retry_after=_RETRY_AFTER_SECONDS,
-            )
-        network = self._limited_network(address)
-        if network is not None and self._by_network[network] == self._max_per_address:
-            raise TooManyConnections(
-                f"The limit of {self._max_per_address} open connections of one address is reached;"
-                " close one of them first.",
-                retry_after=_RETRY_AFTER_SECONDS,
-            )
-        self._change(network, 1)
-        return lambda: self._change(network, -1)
-
-    def acquire_refused(self) -> Callable[[], None] | None:
-        """Count a connection above a limit, like `acquire`; return None if there are too many of them."""
-        if self._refused >= MAX_REFUSED_CONNECTIONS:
-            return None
-        self._refused += 1
-        return self._release_refused
-
-    def _release_refused(self) -> None:
-        self._refused -= 1
-
-    def is_trusted_proxy(self, address: str | None) -> bool:
-        """Return whether a connection is that of a trusted proxy; one of a Unix socket is not."""
-        if address is None or not self._proxies:
-            return False
-        parsed = ipaddress.ip_address(address)
-        return any(parsed in proxy for proxy in self._proxies)
-
-    def _limited_network(self, address: str | None) -> str | None:
-        if self._max_per_address is None or address is None or self.is_trusted_proxy(address):
-            return None
-        return client_network(address)
-
-    def _change(self, network: str | None, change: int) -> None:
-        self._total += change
-        if network is not None:
-            self._by_network[network] += change
-            if not self._by_network[network]:
-                del self._by_network[network]
-
-
-class HttpProtocol(AutoHTTPProtocol):
+class HttpProtocol(HttpToolsProtocol):
     """HTTP protocol whose connections are counted until they are lost, also as WebSockets.
 
-    A request on a connection above a limit reaches the app with its REFUSAL, so that the response has the
-    form of the API, and probes are answered.
+    A request that is refused before it is read, because of its connection or its Host header, reaches the
+    app with its REFUSAL. So the response has the form of the API, and probes are answered.
+
+    While no request is running, the client has a limited time to send the next one, from its first byte to
+    the end of its headers. Then the connection is closed without a response.
     """
 
-    _release: Callable[[], None] | None = None
-    """Function that ends the counting of this connection; None if it was closed immediately."""
-    _is_refused = False
+    cycle: RequestResponseCycle | None  # type: ignore[assignment]  # as uvicorn initializes it
+    _connection: Connection | None = None
+    """The counted connection; None if it was closed immediately, or has become a WebSocket."""
+    _refusal: PostResultsError | None = None
+    """Error of a connection above a limit."""
+    _header_timer: asyncio.TimerHandle | None = None
+    """Timer that closes the connection; None unless the client is sending headers."""
     _reads_headers = False
+    _has_progressed = False
+    """True if the last read had the end of headers, or a part of a body."""
     _header_bytes = 0
+    """Bytes that were read since then."""
 
-    def __init__(self, limits: ConnectionLimits, **options: Any) -> None:
+    def __init__(
+        self, limits: ConnectionLimits, headers_timeout: timedelta, **options: Any
+    ) -> None:
         """Create the protocol of a connection; `options` are those of uvicorn."""
         super().__init__(**options)
         self._limits = limits
+        self._headers_timeout = headers_timeout.total_seconds()
+
+    # The connection
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         _limit_unsent_bytes(transport.get_extra_info("socket"))
         address = self.client[0] if self.client else None
+        try:
+            self._connection = self._limits.acquire(address, transport.abort)
+        except TooManyConnections as refusal:
+            self._refusal = refusal
+            self._connection = self._limits.acquire_refused(transport.abort)
+            if self._connection is None:
+                transport.abort()
+                return
+            self.loop.call_later(_REFUSED_TIMEOUT.total_seconds(), transport.abort)
         self.app_state = {
             **self.app_state,
             ABORT: self._reset_connection,
             FROM_TRUSTED_PROXY: self._limits.is_trusted_proxy(address),
+            KEEP_OPEN: self._connection.keep_open,
         }
-        try:
-            self._release = self._limits.acquire(address)
-        except TooManyConnections as refusal:
-            self._is_refused = True
-            self.app_state = {**self.app_state, REFUSAL: refusal}
-            self._release = self._limits.acquire_refused()
-            if self._release is None:
-                transport.abort()
-            else:
-                self.loop.call_later(_REFUSED_TIMEOUT.total_seconds(), transport.abort)
+        # Until the first byte, the connection is an idle one that may wait less long.
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self._headers_timeout, self.timeout_keep_alive_handler
+        )
 
     def _reset_connection(self) -> None:
         """Close the connection without its regular end, which could pass for that of the response."""
@@ -164,38 +109,108 @@ class HttpProtocol(AutoHTTPProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if self._release is not None:
-            self._release()
+        self._stop_header_timer()
+        if self._connection is not None:
+            self._connection.release()
+
+    def data_received(self, data: bytes) -> None:
+        self._has_progressed = False
+        super().data_received(data)
+        if self._connection is None or self.transport.is_closing():
+            return
+        self._header_bytes = 0 if self._has_progressed else self._header_bytes + len(data)
+        if self._header_bytes > _MAX_HEADER_BYTES:
+            self._refuse_headers()
+        else:
+            self._update_state()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._connection is not None and not self.transport.is_closing():
+            self._update_state()
+
+    def _update_state(self) -> None:
+        """Update the state of the connection and the time limit of headers."""
+        assert self._connection is not None  # noqa: S101 - checked by the callers
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            self._stop_header_timer()
+            self._connection.change_state(
+                ConnectionState.INCOMPLETE if cycle.more_body else ConnectionState.BUSY
+            )
+        elif (
+            cycle is None
+            or cycle.more_body  # the rest of a body whose response did not wait for it
+            or self._reads_headers
+            or self.timeout_keep_alive_task is None  # a byte was read since the last response
+        ):
+            self._connection.change_state(ConnectionState.INCOMPLETE)
+            if self._header_timer is None:
+                self._header_timer = self.loop.call_later(
+                    self._headers_timeout, self.transport.abort
+                )
+        elif not self.flow.write_paused:  # otherwise the client still receives the response
+            self._connection.change_state(ConnectionState.IDLE)
+
+    def _stop_header_timer(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def _refuse_headers(self) -> None:
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self.transport.write(_HEADERS_TOO_LARGE)
+            self.transport.close()
+        else:  # trailers of a request whose response has started
+            self.transport.abort()
+
+    # Callbacks of the parser
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._reads_headers, self._header_bytes = True, 0
+        self._reads_headers = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Add a header; ignore trailers, which a proxy may forward without a check (RFC 9110, 6.5.1)."""
+        if self._reads_headers:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        self._reads_headers, self._has_progressed = False, True
+        refusal = self._refusal or self._host_refusal()
+        if refusal is not None:
+            self.scope["state"][REFUSAL] = refusal
         super().on_headers_complete()
-        self._reads_headers = False
 
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._reads_headers:
-            self._header_bytes += len(data)
-            if self._header_bytes > _MAX_HEADER_BYTES and not self.transport.is_closing():
-                self.transport.write(_HEADERS_TOO_LARGE)
-                self.transport.close()
+    def on_body(self, body: bytes) -> None:
+        self._has_progressed = True
+        super().on_body(body)
 
-    def handle_websocket_upgrade(self, *event: Any) -> None:
-        super().handle_websocket_upgrade(*event)
+    def _host_refusal(self) -> InvalidHost | None:
+        hosts = [value for name, value in self.headers if name == b"host"]
+        problem = host_problem(hosts, self.parser.get_http_version())
+        return None if problem is None else InvalidHost(problem)
+
+    # WebSockets
+
+    def handle_websocket_upgrade(self) -> None:
+        super().handle_websocket_upgrade()
         # The transport reports the loss of the connection only to its new protocol.
         protocol = self.transport.get_protocol()
-        if isinstance(protocol, WebSocketProtocol) and self._release is not None:
-            protocol.release_connection = self._release
+        if isinstance(protocol, WebSocketProtocol) and self._connection is not None:
+            protocol.release_connection = self._connection.release
+            self._connection.change_state(ConnectionState.INCOMPLETE)
+            self._connection = None
+            self._stop_header_timer()
 
     def _should_upgrade_to_ws(self) -> bool:
-        return not self._is_refused and super()._should_upgrade_to_ws()
+        return REFUSAL not in self.scope["state"] and super()._should_upgrade_to_ws()
 
     def _unsupported_upgrade_warning(self) -> None:
-        if not self._is_refused:
+        if REFUSAL not in self.scope["state"]:
             super()._unsupported_upgrade_warning()
+
+    # Shutdown
 
     def shutdown(self) -> None:
         """Close the connection once it has been idle for _IDLE_CLOSE_DELAY.
@@ -203,12 +218,12 @@ class HttpProtocol(AutoHTTPProtocol):
         Its client may have sent a request that is not read yet. That request is still answered, with
         `Connection: close`.
         """
-        cycle: RequestResponseCycle | None = self.cycle  # of the last request, if there was one
+        cycle = self.cycle  # of the last request, if there was one
         if cycle is not None and not cycle.response_complete:
             super().shutdown()
             return
         idle_since = self.loop.time()
-        if self.timeout_keep_alive_task is not None:
+        if cycle is not None and self.timeout_keep_alive_task is not None:
             idle_since = self.timeout_keep_alive_task.when() - self.timeout_keep_alive
         self.loop.call_at(idle_since + _IDLE_CLOSE_DELAY.total_seconds(), super().shutdown)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from starlette.datastructures import QueryParams
 from starlette.types import Message, Receive, Scope, Send
 
-from app.domain.errors import PostResultsError
+from app.domain.errors import PostResultsError, TooManyConnections
 from app.domain.ids import SessionId
 from app.domain.sessions import Credential
 from app.http.headers import parse_bearer, parse_query_string
@@ -17,7 +17,13 @@ from app.http.responses import BytesResponse, RawHeader, Response
 from app.observability.request_recorder import RequestRecord
 
 REFUSAL = "refusal"
-"""Key in the state of a scope: the TooManyConnections error of a connection above a limit."""
+"""Key in the state of a scope: the error of a connection above a limit, or of an invalid Host header."""
+
+KEEP_OPEN = "keep_open"
+"""Key in the state of a scope: the function to call when the client of a WebSocket has authenticated.
+
+Until then, its connection may be closed for a new one.
+"""
 
 ABORT = "abort"
 """Key in the state of a scope: the function that resets the connection."""
@@ -158,9 +164,9 @@ class HttpRequest(ApiRequest):
         return self.path.removeprefix(self.root_path) in PROBE_PATHS
 
     def raise_refusal(self) -> None:
-        """Raise TooManyConnections if the connection is above a limit, unless the request is a probe."""
+        """Raise the error with which the server refuses the request, except for probes above a limit."""
         refusal = self.scope.get("state", _NO_STATE).get(REFUSAL)
-        if refusal is not None and not self.is_probe:
+        if refusal is not None and not (self.is_probe and isinstance(refusal, TooManyConnections)):
             raise refusal
 
     # Response

@@ -7,6 +7,7 @@ from starlette.responses import Response as StarletteResponse
 
 from app.domain.errors import (
     InvalidApiKey,
+    InvalidHost,
     MethodNotAllowed,
     PostResultsError,
     TooManyConnections,
@@ -36,6 +37,6 @@ def error_headers(error: PostResultsError) -> list[RawHeader]:
         headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allowed.encode()))  # required with every 405: 15.5.6
-    if isinstance(error, TooManyConnections):
+    if isinstance(error, TooManyConnections | InvalidHost):
         headers.append((b"connection", b"close"))
     return headers

@@ -1,121 +1,32 @@
-"""Limits of connections, behind a real server."""
+"""Limits of connections and headers, and trailers, behind a real server."""
 
 import asyncio
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from functools import partial
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
 import uvicorn
-from starlette.types import ASGIApp, Message
+from starlette.types import Message
 from uvicorn.server import ServerState
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from app.domain.errors import ServiceUnavailable
-from app.http.http_protocol import MAX_REFUSED_CONNECTIONS, ConnectionLimits, HttpProtocol
+from app.http.connection_limits import (
+    MAX_REFUSED_CONNECTIONS,
+    ConnectionLimits,
+    ConnectionState,
+)
+from app.http.http_protocol import HttpProtocol
 from app.http.request import HttpRequest
-from app.http.responses import BytesResponse, Response
+from app.http.responses import Response
 from app.http.websocket_protocol import WebSocketProtocol
 from tests.http.asgi import CallRecorder, VirtualTimeLoop, build_application, responding
-
-OK = BytesResponse(b"hello", 200, ())
-TOTAL_MESSAGE = "Too many connections to this server are open. Try again in 5 s."
-ADDRESS_MESSAGE = (
-    "The limit of 2 open connections of one address is reached; close one of them first."
-)
-
-
-def limits(
-    max_total: int = 100, max_per_address: int | None = None, *trusted_proxies: str
-) -> ConnectionLimits:
-    return ConnectionLimits(
-        max_total=max_total, max_per_address=max_per_address, trusted_proxies=trusted_proxies
-    )
-
-
-async def echo_app(scope: Any, receive: Any, send: Any) -> None:
-    """Accept WebSockets until they are closed; answer other requests."""
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.accept"})
-        await receive()
-    else:
-        await build_application(responding(OK), CallRecorder())(scope, receive, send)
-
-
-class LimitedServer:
-    """Server with limits of connections."""
-
-    def __init__(self, port: int, stack: AsyncExitStack) -> None:
-        self._port = port
-        self._stack = stack
-
-    @property
-    def websocket_url(self) -> str:
-        return f"ws://127.0.0.1:{self._port}/"
-
-    async def open(
-        self, source: str = "127.0.0.1"
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connect from an address, and wait until the server has accepted the connection."""
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", self._port, local_addr=(source, 0)
-        )
-        self._stack.callback(writer.close)
-        return reader, writer
-
-    async def status(self, path: str = "/", source: str = "127.0.0.1") -> int:
-        """Status of a request on a new connection, which is closed then."""
-        return int((await self.response(path, source)).split()[1])
-
-    async def response(self, path: str = "/", source: str = "127.0.0.1") -> bytes:
-        """Whole response to a request on a new connection, which is closed then."""
-        reader, writer = await self.open(source)
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-        response = await asyncio.wait_for(reader.read(), 10)
-        writer.close()
-        return response
-
-    async def hold(self, source: str = "127.0.0.1") -> asyncio.StreamWriter:
-        """Connection that stays open after a response."""
-        reader, writer = await self.open(source)
-        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
-        return writer
-
-    async def wait_for_status(self, status: int) -> None:
-        """Wait until new connections get this status."""
-        async with asyncio.timeout(10):
-            while await self.status() != status:  # noqa: ASYNC110 - there is no event to wait for
-                await asyncio.sleep(0.005)
-
-
-@asynccontextmanager
-async def serve(
-    connection_limits: ConnectionLimits, app: ASGIApp = echo_app
-) -> AsyncIterator[LimitedServer]:
-    async with AsyncExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        config = uvicorn.Config(
-            app,
-            http=cast("Any", partial(HttpProtocol, connection_limits)),
-            ws=WebSocketProtocol,
-            lifespan="off",
-            log_config=None,
-            timeout_graceful_shutdown=5,
-        )
-        server = uvicorn.Server(config)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            async with AsyncExitStack() as connections:
-                yield LimitedServer(listener.getsockname()[1], connections)
-        finally:
-            server.should_exit = True
-            await serving
+from tests.http.protocol_server import NO_HEADERS_TIMEOUT, OK, echo_app, limits, serve
+from tests.http.test_connection_limits import ADDRESS_MESSAGE, TOTAL_MESSAGE
 
 
 async def abort_stalled_response(request: HttpRequest) -> Response:
@@ -139,22 +50,20 @@ async def test_aborted_response_closes_connection_of_client_that_does_not_read()
 
     recorder = CallRecorder()
     async with serve(limits(1), app) as server:
-        reader, writer = await server.open()
-        writer.write(b"GET /stalled HTTP/1.1\r\nHost: x\r\n\r\n")
+        stalled = await server.open(b"GET /stalled HTTP/1.1\r\nHost: x\r\n\r\n")
         await server.wait_for_status(200)  # of another connection, which is refused before
 
         with pytest.raises(ConnectionResetError):
-            await reader.read()
-    (stalled,) = [each for each in recorder.finished if each.request.path == "/stalled"]
-    assert (stalled.status, stalled.request.error_codes) == (200, ("service_unavailable",))
+            await stalled.reader.read()
+    (finished,) = [each for each in recorder.finished if each.request.path == "/stalled"]
+    assert (finished.status, finished.request.error_codes) == (200, ("service_unavailable",))
 
 
 async def test_connection_above_limit_gets_503_and_is_closed() -> None:
     async with serve(limits(1)) as server:
         held = await server.hold()
-        reader, writer = await server.open()
-        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        head, _, body = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")
+        refused = await server.open(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        head, _, body = (await refused.response()).partition(b"\r\n\r\n")
         held.close()
 
     status_line, *headers = head.split(b"\r\n")
@@ -190,13 +99,15 @@ async def test_refused_connections_take_no_slot() -> None:
         held.close()
 
         await server.wait_for_status(200)
-        for _, writer in refused:
-            writer.close()
+        for connection in refused:
+            connection.close()
 
 
 async def test_websocket_counts_until_it_is_lost() -> None:
     async with serve(limits(1)) as server:
-        async with connect(server.websocket_url):
+        async with connect(server.websocket_url) as socket:
+            await socket.send("authenticate")
+            assert await socket.recv() == "authenticated"
             assert await server.status() == 503
 
         await server.wait_for_status(200)
@@ -232,22 +143,15 @@ async def test_too_many_refused_connections_are_closed_without_response() -> Non
         for _ in range(MAX_REFUSED_CONNECTIONS):
             await server.open()
 
-        try:
-            response = await server.response()
-        except ConnectionResetError:  # if the server was quicker than the request
-            response = b""
-
-    assert response == b""
+        assert await server.response() == b""
 
 
 def test_silent_refused_connection_is_closed_after_5_seconds() -> None:
     async def closing_states() -> list[bool]:
         connection_limits = limits(1)
-        connection_limits.acquire(None)
-        transport = IdleTransport()
-        config = uvicorn.Config(echo_app, lifespan="off", log_config=None)
-        options = {"config": config, "server_state": ServerState(), "app_state": {}}
-        HttpProtocol(connection_limits, **options).connection_made(transport)
+        connection_limits.acquire(None, lambda: None).change_state(ConnectionState.BUSY)
+        transport = RecordingTransport()
+        open_protocol(connection_limits, NO_HEADERS_TIMEOUT, transport)
         states = []
         for seconds in (4.9, 0.2):
             await asyncio.sleep(seconds)
@@ -258,71 +162,21 @@ def test_silent_refused_connection_is_closed_after_5_seconds() -> None:
         assert runner.run(closing_states()) == [False, True]
 
 
-class IdleTransport(asyncio.Transport):
-    """Transport of a Unix socket whose client sends nothing."""
-
-    _is_closing = False
-
-    def abort(self) -> None:
-        self._is_closing = True
-
-    def is_closing(self) -> bool:
-        return self._is_closing
-
-
-def refusal(acquire: Callable[[str | None], object], address: str | None) -> str:
-    with pytest.raises(ServiceUnavailable) as error:
-        acquire(address)
-    return error.value.message
-
-
-@pytest.mark.parametrize(
-    "addresses",
-    [
-        ["203.0.113.7"] * 3,
-        ["203.0.113.7", "::ffff:203.0.113.7", "203.0.113.7"],
-        ["2001:db8::1", "2001:db8::2", "2001:db8::ffff:1"],
-    ],
-)
-def test_addresses_of_one_client_are_limited_together(addresses: Sequence[str]) -> None:
-    connection_limits = limits(100, 2)
-    first, _ = [connection_limits.acquire(address) for address in addresses[:2]]
-
-    assert refusal(connection_limits.acquire, addresses[2]) == ADDRESS_MESSAGE
-    first()
-    connection_limits.acquire(addresses[2])
-
-
-@pytest.mark.parametrize("address", ["10.0.0.7", "::1", None])
-def test_trusted_proxies_and_unix_sockets_only_count_in_total(address: str | None) -> None:
-    connection_limits = limits(5, 2, "10.0.0.0/8", "::1")
-    for _ in range(5):
-        connection_limits.acquire(address)
-
-    assert refusal(connection_limits.acquire, address) == TOTAL_MESSAGE
-
-
 @pytest.mark.parametrize("line", [b"X-Large: ", b"Cookie: a=b; c="])
 async def test_headers_above_64_kib_are_refused_before_their_end(line: bytes) -> None:
     async with serve(limits()) as server:
-        reader, writer = await server.open()
-        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n" + line)
-        chunk = 16 * 1024 * b"x"
-        for _ in range(5):
-            writer.write(chunk)
-            await writer.drain()
-        response = await asyncio.wait_for(reader.read(), 10)
+        connection = await server.open(b"GET / HTTP/1.1\r\nHost: x\r\n" + line)
+        await connection.send(*[16 * 1024 * b"x"] * 5)
+        response = await connection.response()
     assert response.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
     assert response.endswith(b"\r\n\r\nThe headers of a request must have at most 64 KiB.\n")
 
 
 async def test_body_does_not_count_as_headers() -> None:
     async with serve(limits()) as server:
-        reader, writer = await server.open()
-        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
-        await writer.drain()
-        writer.write(bytes(100_000))
-        assert await asyncio.wait_for(reader.readline(), 10) == b"HTTP/1.1 200 OK\r\n"
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+        connection = await server.open(head, bytes(100_000))
+        assert await connection.status_line() == b"HTTP/1.1 200 OK\r\n"
 
 
 async def test_websocket_handshake_with_a_long_header_is_answered() -> None:
@@ -357,3 +211,276 @@ async def test_few_bytes_wait_in_the_kernel_for_a_client_that_does_not_read() ->
         cast("asyncio.ReadTransport", writer.transport).pause_reading()
 
         assert await asyncio.wait_for(sent, 10) < 1_000_000  # without the limit, four times as much
+
+
+# Connections that are closed for new ones
+
+
+async def test_connections_without_a_whole_request_do_not_keep_others_out() -> None:
+    async with serve(limits(3)) as server:
+        chunked = b"POST /held HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
+        silent = await server.open()
+        half_head = await server.open(b"GET / HTTP/1.1\r\nHost:")
+        half_body = await server.open(chunked)
+        held = [await server.hold() for _ in range(3)]
+
+        assert [await each.response() for each in (silent, half_head)] == [b"", b""]
+        assert (await half_body.response()).endswith(b"\r\n\r\n")  # the head, without an end
+        assert await server.status() == 503
+        assert not any(each.reader.at_eof() for each in held)
+
+
+async def test_idle_connections_do_not_keep_others_out() -> None:
+    async with serve(limits(2)) as server:
+        first = await server.idle()
+        second = await server.idle()
+        await second.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await second.read_response()
+        held = await server.hold()
+
+        assert await first.response() == b""
+        await server.hold()
+        assert await second.response() == b""
+        assert await server.status() == 503
+        assert not held.reader.at_eof()
+
+
+async def test_connection_whose_client_receives_a_response_is_not_closed_for_others() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] != "/large":
+            await echo_app(scope, receive, send)
+            return
+        headers = [(b"content-length", b"%d" % LARGE)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": bytes(LARGE)})
+
+    async with serve(limits(1), app) as server:
+        receiving = await server.open(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await server.status() == 503
+        assert len((await receiving.read_response())[1]) == LARGE
+        await server.wait_for_status(200)
+        assert await receiving.response() == b""
+
+
+async def test_request_on_an_idle_connection_protects_it() -> None:
+    async with serve(limits(2)) as server:
+        connection = await server.idle()
+        await connection.send(b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n")
+        await server.hold()
+
+        assert await server.status() == 503
+        assert await connection.status_line() == b"HTTP/1.1 200 OK\r\n"
+
+
+async def test_websocket_may_be_closed_for_others_until_it_is_authenticated() -> None:
+    async with serve(limits(2)) as server:
+        silent = await server.open(WEBSOCKET_HANDSHAKE)
+        assert await silent.status_line() == b"HTTP/1.1 101 Switching Protocols\r\n"
+        async with connect(server.websocket_url) as socket:
+            await socket.send("authenticate")
+            assert await socket.recv() == "authenticated"
+            await server.hold()
+
+            assert (await silent.response()).endswith(b"\r\n\r\n")  # the head, without a frame
+            assert await server.status() == 503
+
+
+async def test_half_sent_requests_of_one_address_do_not_keep_it_out() -> None:
+    async with serve(limits(100, 2)) as server:
+        half = [await server.open(b"GET / HT") for _ in range(2)]
+        other = await server.open(b"GET / HT", source="127.0.0.2")
+        assert await server.status() == 200
+
+        assert await half[0].response() == b""
+        await other.send(b"TP/1.1\r\nHost: x\r\n\r\n")
+        assert await other.status_line() == b"HTTP/1.1 200 OK\r\n"
+
+
+# The time limit of headers
+
+LARGE = 32 * 1024 * 1024
+"""Bytes of a response that no buffer of the operating system takes whole."""
+WEBSOCKET_HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
+UPLOAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
+READ_UPLOAD = UPLOAD.replace(b"/ ", b"/upload ", 1)
+HEADERS_TIMEOUT = timedelta(seconds=10)
+KEEP_ALIVE_SECONDS = 130
+SLOW_SECONDS = 20
+
+
+async def timed_app(scope: Any, receive: Any, send: Any) -> None:
+    """Answer `/upload` after its body, `/slow` after 20 s, and other requests immediately."""
+    if scope["type"] == "websocket":
+        await echo_app(scope, receive, send)
+        return
+    if scope["path"] == "/slow":
+        await asyncio.sleep(SLOW_SECONDS)
+    while scope["path"] == "/upload" and (await receive()).get("more_body"):
+        pass
+    await send(
+        {"type": "http.response.start", "status": 204, "headers": [(b"content-length", b"0")]}
+    )
+    await send({"type": "http.response.body", "body": b""})
+
+
+class RecordingTransport(asyncio.Transport):
+    """Transport of a Unix socket that records what is written, and when it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed_at: float | None = None
+        self.is_aborted = False
+        self.written: list[bytes] = []
+        self._protocol: asyncio.BaseProtocol | None = None
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+
+    def abort(self) -> None:
+        self.is_aborted = True
+        self.close()
+
+    def close(self) -> None:
+        if self.closed_at is None:
+            self.closed_at = asyncio.get_running_loop().time()
+
+    def is_closing(self) -> bool:
+        return self.closed_at is not None
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol = protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        assert self._protocol is not None
+        return self._protocol
+
+
+def open_protocol(
+    connection_limits: ConnectionLimits, headers_timeout: timedelta, transport: RecordingTransport
+) -> HttpProtocol:
+    """Create the protocol of a connection."""
+    config = uvicorn.Config(
+        timed_app,
+        ws=WebSocketProtocol,
+        ws_ping_interval=None,
+        lifespan="off",
+        log_config=None,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+    )
+    options = {"config": config, "server_state": ServerState(), "app_state": {}}
+    protocol = HttpProtocol(connection_limits, headers_timeout, **options)
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    return protocol
+
+
+def closing_time(*reads: tuple[float, bytes]) -> tuple[float | None, int]:
+    """Seconds until a connection is closed, and the number of responses, for data at some seconds."""
+
+    async def run() -> tuple[float | None, int]:
+        transport = RecordingTransport()
+        open_protocol(limits(), HEADERS_TIMEOUT, transport)
+        loop = asyncio.get_running_loop()
+        for seconds, data in reads:
+            await asyncio.sleep(seconds - loop.time())
+            protocol = transport.get_protocol()
+            if not transport.is_closing():
+                assert isinstance(protocol, asyncio.Protocol)
+                protocol.data_received(data)
+        await asyncio.sleep(1000)
+        written = b"".join(transport.written)
+        closed_at = transport.closed_at
+        cast("Any", transport.get_protocol()).connection_lost(None)
+        await asyncio.sleep(1)
+        return closed_at, written.count(b"HTTP/1.1 ")
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        return runner.run(run())
+
+
+def byte_by_byte(data: bytes, start: float = 0) -> list[tuple[float, bytes]]:
+    """One byte per second."""
+    return [(start + second, data[second : second + 1]) for second in range(len(data))]
+
+
+@pytest.mark.parametrize(
+    ("reads", "closed_at", "responses"),
+    [
+        pytest.param([], 10, 0, id="silent"),
+        pytest.param([(9, b"G")], 19, 0, id="late first byte"),
+        pytest.param(byte_by_byte(HEAD), 10, 0, id="slow head"),
+        pytest.param(byte_by_byte(b"\r\n" * 100), 10, 0, id="empty lines"),
+        pytest.param([(0, HEAD)], 130, 1, id="idle after a response"),
+        pytest.param([(0, HEAD[:9]), (9, HEAD[9:])], 139, 1, id="head in time"),
+        pytest.param([(0, HEAD), *byte_by_byte(HEAD, 100)], 110, 1, id="slow second head"),
+        pytest.param([(0, HEAD), (100, b"\r\n")], 110, 1, id="empty line after a response"),
+        pytest.param([(0, HEAD + HEAD[:5])], 10, 1, id="half a head behind a request"),
+        pytest.param([(0, SLOW + HEAD[:5])], 30, 1, id="half a head during a request"),
+        pytest.param([(0, SLOW), (100, HEAD)], 230, 2, id="two requests"),
+        pytest.param([(0, SLOW + HEAD)], 150, 2, id="pipelined requests"),
+        pytest.param([(0, READ_UPLOAD), (60, b"a"), (90, b"b")], 220, 1, id="slow body"),
+        pytest.param([(0, UPLOAD), (5, b"a")], 10, 1, id="half a body behind its response"),
+        pytest.param([(0, UPLOAD), (5, b"ab")], 10, 1, id="a body behind its response"),
+        pytest.param([(0, UPLOAD), (5, b"ab" + HEAD)], 135, 2, id="request behind a late body"),
+        pytest.param([(0, WEBSOCKET_HANDSHAKE)], None, 1, id="handshake"),
+        pytest.param(byte_by_byte(WEBSOCKET_HANDSHAKE), 10, 0, id="slow handshake"),
+        pytest.param([(0, b"\x00" + 70_000 * b"x")], 0, 1, id="invalid head above 64 KiB"),
+        pytest.param(
+            [(0, WEBSOCKET_HANDSHAKE[:50]), (9, WEBSOCKET_HANDSHAKE[50:])],
+            None,
+            1,
+            id="handshake in two pieces",
+        ),
+        pytest.param(
+            [(0, HEAD), (50, WEBSOCKET_HANDSHAKE[:-2])], 60, 1, id="half handshake after a request"
+        ),
+    ],
+)
+def test_headers_must_be_complete_10_seconds_after_their_first_byte(
+    reads: list[tuple[float, bytes]], closed_at: float | None, responses: int
+) -> None:
+    assert closing_time(*reads) == (closed_at, responses)
+
+
+def test_response_that_ends_a_connection_is_not_aborted_while_it_is_sent() -> None:
+    async def run() -> tuple[float | None, bool]:
+        transport = RecordingTransport()
+        protocol = open_protocol(limits(), HEADERS_TIMEOUT, transport)
+        protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        await asyncio.sleep(1000)
+        return transport.closed_at, transport.is_aborted
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        assert runner.run(run()) == (0, False)
+
+
+def test_shutdown_waits_half_a_second_for_the_request_of_a_new_connection() -> None:
+    async def run() -> float | None:
+        transport = RecordingTransport()
+        protocol = open_protocol(limits(), HEADERS_TIMEOUT, transport)
+        await asyncio.sleep(5)
+        protocol.shutdown()
+        await asyncio.sleep(1)
+        return transport.closed_at
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        assert runner.run(run()) == 5.5
+
+
+async def test_real_connection_is_closed_without_a_response() -> None:
+    async with serve(limits(), headers_timeout=timedelta(milliseconds=50)) as server:
+        silent = await server.open()
+        half = await server.open(b"GET / HTTP/1.1\r\n")
+        assert [await each.response() for each in (silent, half)] == [b"", b""]
+        assert await server.status() == 200

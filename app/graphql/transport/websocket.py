@@ -51,7 +51,7 @@ from app.graphql.transport.websocket_messages import (
 from app.http.concurrency import ConcurrencyLimiter
 from app.http.fair_queue import FairQueue
 from app.http.headers import parse_bearer
-from app.http.request import ApiRequest
+from app.http.request import KEEP_OPEN, ApiRequest
 from app.http.session_cookies import ReadSession
 from app.http.websocket_protocol import SEND_FRAGMENT
 from app.observability.logs import clean_text
@@ -121,7 +121,8 @@ class GraphQLWebSocketEndpoint:
             bearer = parse_bearer(headers.get(b"authorization", b"").decode("latin-1"))
             token = bearer or self._config.read_session(scope, headers)
             address = client[0] if client else None
-            await GraphQLWebSocket(self._config, token, address, receive, send).run()
+            keep_open = scope.get("state", {}).get(KEEP_OPEN, lambda: None)
+            await GraphQLWebSocket(self._config, token, address, keep_open, receive, send).run()
 
     async def _refuse_origin(self, accept: str, send: Send) -> None:
         error = OriginNotAllowed(
@@ -162,10 +163,14 @@ class GraphQLWebSocket:
         config: WebSocketConfig,
         token: Credential | None,
         client_address: str | None,
+        keep_open: Callable[[], None],
         receive: Receive,
         send: Send,
     ) -> None:
-        """Create a WebSocket; `token` is the credential of the handshake, if any."""
+        """Create a WebSocket; `token` is the credential of the handshake, if any.
+
+        `keep_open` is called when the client has authenticated.
+        """
         self._config = config
         self._service = config.service
         self._receive = receive
@@ -174,6 +179,7 @@ class GraphQLWebSocket:
         self._token = token
         """Credential of the handshake; replaced by the key of `connection_init`."""
         self._client_address = client_address
+        self._keep_open = keep_open
         self._id = config.new_request_id()
         self._init_received = asyncio.Event()
         """True once `connection_init` was received."""
@@ -283,6 +289,7 @@ class GraphQLWebSocket:
             await self._close(CloseCode.TRY_AGAIN_LATER, error.message)
         else:
             self._authenticated.set()
+            self._keep_open()
             await self._send_message(CONNECTION_ACK)
 
     async def _handle_subscribe(self, message: Subscribe) -> None:

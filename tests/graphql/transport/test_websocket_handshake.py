@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import orjson
 import pytest
+from starlette.types import Receive, Scope, Send
 
+from app.http.request import KEEP_OPEN
 from tests.clients import UNLIMITED_SETTINGS, app_lifespan
 from tests.graphql.live_tenant import LiveTenant
 from tests.graphql.transport.graphql_requests import rejection
@@ -118,3 +120,26 @@ async def test_unauthenticated_sockets_have_their_own_limit(live_tenant: LiveTen
                         1013,
                         "Too many unauthenticated WebSockets are open on this server. Try again in 5 s.",
                     )
+
+
+@pytest.mark.parametrize("is_valid", [True, False])
+async def test_connection_may_be_closed_for_others_until_the_client_has_authenticated(
+    live_tenant: LiveTenant, is_valid: bool
+) -> None:
+    calls: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        state = {KEEP_OPEN: lambda: calls.append("keep open")}
+        await live_tenant.app({**scope, "state": state}, receive, send)
+
+    async with connect(app) as socket:
+        await socket.wait_accepted()
+        socket.send(type="ping")
+        assert (await socket.receive(), calls) == ({"type": "pong"}, [])
+        token = live_tenant.token if is_valid else f"pe_live_{32 * '0'}"
+        socket.send(type="connection_init", payload={"Authorization": f"Bearer {token}"})
+        if is_valid:
+            assert await socket.receive() == {"type": "connection_ack"}
+        else:
+            assert (await socket.wait_closed())[0] == 4403
+    assert calls == (["keep open"] if is_valid else [])
