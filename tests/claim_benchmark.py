@@ -23,13 +23,14 @@ from sqlalchemy import text
 
 from app.db import models
 from app.db.core.database import Database
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.migrations import migrate
 from app.db.repositories.overdue import read_backlog
 from app.domain.ids import AccountId, WorkspaceId
 from app.services.claims import Claim
 from tests import postgres
 from tests.factories import add_account, add_post, add_workspace, queued
+from tests.raw_statements import run_raw
 from tests.services import publishing_calls
 
 DUE_AT = datetime.now(UTC) - timedelta(hours=1)
@@ -57,14 +58,14 @@ async def insert_due_posts(
     post = await add_post(
         database, workspace, {account: queued(DUE_AT)}, submitted_now=True, created_at=DUE_AT
     )
-    await database.write(lambda session: copy_post(session, post.id, posts - 1))
+    await database.write_all_workspaces(lambda session: copy_post(session, post.id, posts - 1))
     if database.is_sqlite:
         await database.refresh_statistics()
     else:
-        await database.write(lambda session: session.rows(text("ANALYZE")))
+        await database.write_all_workspaces(lambda session: run_raw(session, text("ANALYZE")))
 
 
-async def copy_post(session: WriteSession, post: UUID, count: int) -> None:
+async def copy_post(session: AllWorkspacesWriteSession, post: UUID, count: int) -> None:
     """Copy a post with its destination; the copied destination has the id of its post."""
     is_sqlite = session.is_sqlite
     new_id = _SQLITE_UUID if is_sqlite else "gen_random_uuid()"
@@ -74,7 +75,8 @@ async def copy_post(session: WriteSession, post: UUID, count: int) -> None:
         "p.id" if name in ("id", "post_id") else f"d.{name}" for name in destination_columns
     )
     post_id = str(post) if is_sqlite else post
-    await session.rows(
+    await run_raw(
+        session,
         text(
             "WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < :count)"
             f" INSERT INTO post (id, {columns})"
@@ -83,7 +85,8 @@ async def copy_post(session: WriteSession, post: UUID, count: int) -> None:
         post=post_id,
         count=count,
     )
-    await session.rows(
+    await run_raw(
+        session,
         text(
             f"INSERT INTO destination ({', '.join(destination_columns)}) SELECT {values} FROM post p"
             " JOIN destination d ON d.workspace_id = p.workspace_id AND d.post_id = :post"

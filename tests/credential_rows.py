@@ -74,18 +74,18 @@ async def add_credentials(
     data = key.seal(json.dumps(values).encode(), row)
     canary = key.seal(CANARY, CANARY_ROW)
     await database.write(
-        lambda session: set_credentials(
-            session, workspace, account, data, set_at, is_verified=False
-        )
+        workspace,
+        lambda session: set_credentials(session, account, data, set_at, is_verified=False),
     )
     if is_verified:
         pending = PendingVerification(workspace, account, set_at, verify_attempts=0)
         await database.write(
+            workspace,
             lambda session: settle_verification(
                 session, pending, verified_at=set_at, verify_at=None, error=None
-            )
+            ),
         )
-    await database.write(lambda session: insert_canary(session, canary))
+    await database.write_all_workspaces(lambda session: insert_canary(session, canary))
 
 
 async def add_checkpoint(
@@ -99,7 +99,7 @@ async def add_checkpoint(
 ) -> None:
     data = public_key(keys).seal(json.dumps(value).encode(), checkpoint_row(workspace, destination))
     await database.write(
-        lambda session: save_checkpoint(session, workspace, destination, data, saved_at)
+        workspace, lambda session: save_checkpoint(session, destination, data, saved_at)
     )
 
 

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from app.db.core.database import Database
+from app.db.core.tenancy import WorkspaceFilter, restrict_to_workspace
 from app.db.migrations import migrate
 from tests import postgres
 from tests.clients import run_with_database
@@ -18,10 +19,19 @@ Fill = Callable[[Database], Awaitable[None]]
 """Function that stores rows in a migrated database."""
 
 
+workspace_filter: WorkspaceFilter = restrict_to_workspace
+"""Filter of the databases of tests; `tests.tenancy_removals` replaces it."""
+
+
 @cache
 def cached_database(url: str) -> Database:
     """Share one object between tests, so that each statement is compiled once. Connections are per test."""
-    return Database(url, wrap_driver=RecordingDriver, wrap_writer=RecordingWriter)
+    return Database(
+        url,
+        workspace_filter=workspace_filter,
+        wrap_driver=RecordingDriver,
+        wrap_writer=RecordingWriter,
+    )
 
 
 class DatabaseTemplates(ABC):

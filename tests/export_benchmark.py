@@ -34,6 +34,7 @@ from tests.factories import (
     failed,
     published,
 )
+from tests.raw_statements import run_raw
 from tests.servers import ServerProcess, run_server
 
 MIN_ROWS_PER_CPU_SECOND = 50_000
@@ -77,9 +78,9 @@ async def add_destinations(url: str, count: int) -> str:
         account = await add_account(database, workspace)
         for state, copies in ((published(), count - count // 10), (failed(), count // 10)):
             post = await add_post(database, workspace, {account: state}, reference="spring-sale")
-            await database.write(partial(copy_post, post=post.id, count=copies - 1))
+            await database.write_all_workspaces(partial(copy_post, post=post.id, count=copies - 1))
         if not database.is_sqlite:
-            await database.write(lambda session: session.rows(text("ANALYZE")))
+            await database.write_all_workspaces(lambda session: run_raw(session, text("ANALYZE")))
         return (await add_api_key(database, workspace)).token
 
 

@@ -12,8 +12,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import inspect, select, update
 
 from app.db.core.database import Database
-from app.db.core.write_session import WriteSession
-from app.db.core.writes import insert_rows
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.models import Account, ApiKey, Attempt, Base, Destination, Post, Workspace
 from app.db.repositories.posts import state_columns
 from app.domain.accounts import AccountPublisher, default_publisher
@@ -29,6 +28,7 @@ from app.domain.destinations import (
 )
 from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId, WorkspaceId, WorkspaceKind
 from app.domain.posts import post_published_at, post_status, search_text
+from tests.raw_statements import insert_raw, run_raw
 
 NOW = datetime(2026, 4, 15, 15, 0, tzinfo=UTC)
 """Current time of the tests."""
@@ -133,15 +133,17 @@ async def add_account(
 ) -> AccountId:
     """Add an account that can post, with the next id of the workspace by default."""
 
-    async def work(session: WriteSession) -> AccountId:
-        ((next_id,),) = await session.rows(
-            select(Workspace.next_account_id).where(Workspace.id == workspace_id).with_for_update()
+    async def work(session: AllWorkspacesWriteSession) -> AccountId:
+        ((next_id,),) = await run_raw(
+            session,
+            select(Workspace.next_account_id).where(Workspace.id == workspace_id).with_for_update(),
         )
         account_id = id or next_id
-        await session.rows(
+        await run_raw(
+            session,
             update(Workspace)
             .where(Workspace.id == workspace_id)
-            .values(next_account_id=max(next_id, account_id + 1))
+            .values(next_account_id=max(next_id, account_id + 1)),
         )
         await insert_objects(
             session,
@@ -166,7 +168,7 @@ async def add_account(
         )
         return AccountId(account_id)
 
-    return await database.write(work)
+    return await database.write_all_workspaces(work)
 
 
 async def add_accounts(
@@ -174,12 +176,13 @@ async def add_accounts(
 ) -> list[AccountId]:
     """Add several accounts that can post in one transaction, with the next ids of the workspace."""
 
-    async def work(session: WriteSession) -> list[AccountId]:
-        ((end,),) = await session.rows(
+    async def work(session: AllWorkspacesWriteSession) -> list[AccountId]:
+        ((end,),) = await run_raw(
+            session,
             update(Workspace)
             .where(Workspace.id == workspace_id)
             .values(next_account_id=Workspace.next_account_id + count)
-            .returning(Workspace.next_account_id)
+            .returning(Workspace.next_account_id),
         )
         ids = [AccountId(number) for number in range(end - count, end)]
         accounts = (
@@ -199,7 +202,7 @@ async def add_accounts(
         await insert_objects(session, *accounts)
         return ids
 
-    return await database.write(work)
+    return await database.write_all_workspaces(work)
 
 
 async def add_post(
@@ -251,11 +254,12 @@ async def add_post(
         updated_at=updated_at or created_at,
     )
 
-    async def work(session: WriteSession) -> None:
-        accounts = await session.rows(
+    async def work(session: AllWorkspacesWriteSession) -> None:
+        accounts = await run_raw(
+            session,
             select(Account.id, Account.platform, Account.publisher).where(
                 Account.workspace_id == workspace_id
-            )
+            ),
         )
         platform_of = {row.id: row.platform for row in accounts}
         publisher_of = {row.id: row.publisher for row in accounts}
@@ -278,7 +282,7 @@ async def add_post(
                 ),
             )
 
-    await database.write(work)
+    await database.write_all_workspaces(work)
     return AddedPost(PostId(post.id), tuple(map(DestinationId, ids)))
 
 
@@ -327,29 +331,30 @@ async def add_attempt(
         finished_at=(finished_at or started_at + timedelta(seconds=1)) if finished else None,
     )
 
-    async def work(session: WriteSession) -> None:
-        rows = await session.rows(
+    async def work(session: AllWorkspacesWriteSession) -> None:
+        rows = await run_raw(
+            session,
             select(Destination.account_id, Destination.platform).where(
                 Destination.workspace_id == workspace_id, Destination.id == destination_id
-            )
+            ),
         )
         if rows:  # else the foreign key refuses the attempt
             attempt.account_id, attempt.platform = rows[0]
         await insert_objects(session, attempt)
 
-    await database.write(work)
+    await database.write_all_workspaces(work)
     return attempt_id
 
 
 async def _insert(database: Database, row: Workspace | ApiKey) -> None:
-    await database.write(lambda session: insert_objects(session, row))
+    await database.write_all_workspaces(lambda session: insert_objects(session, row))
 
 
-async def insert_objects(session: WriteSession, *objects: Base) -> None:
+async def insert_objects(session: AllWorkspacesWriteSession, *objects: Base) -> None:
     """Insert ORM objects, in this order; an attribute that is not set is null."""
     for row in objects:
         values = {column.key: getattr(row, column.key) for column in inspect(type(row)).columns}
-        await insert_rows(session, type(row), [values])
+        await insert_raw(session, type(row), [values])
 
 
 def draft() -> DestinationState:

@@ -26,7 +26,7 @@ from sqlalchemy import bindparam, func, select, update
 
 from app.db.core.database import Database
 from app.db.core.types import UtcDateTime
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.migrations import migrate
 from app.db.models import Attempt, Destination, DuplicateCheck
 from app.db.tools.integrity import find_problems
@@ -42,6 +42,7 @@ from tests.platforms.proxied_platforms import (
     ProxiedAccount,
     ProxiedPlatform,
 )
+from tests.raw_statements import run_raw
 from tests.retrying_client import RetryingClient
 from tests.server_kills import temporary_database
 from tests.servers import ServerGroup
@@ -297,12 +298,12 @@ async def _wait_for_attempts(database: Database, share: float) -> None:
 async def _repeat_lookups(database: Database) -> None:
     """Let workers repeat lookups before the service's interval of five minutes has passed."""
     while True:
-        await database.write(partial(_make_verifiable, now=datetime.now(UTC)))
+        await database.write_all_workspaces(partial(_make_verifiable, now=datetime.now(UTC)))
         await asyncio.sleep(1)
 
 
-async def _make_verifiable(session: WriteSession, now: datetime) -> None:
-    await session.rows(_REPEAT_LOOKUPS, now=now, settled_before=now - REPEATED_LOOKUP_AGE)
+async def _make_verifiable(session: AllWorkspacesWriteSession, now: datetime) -> None:
+    await run_raw(session, _REPEAT_LOOKUPS, now=now, settled_before=now - REPEATED_LOOKUP_AGE)
 
 
 _REPEAT_LOOKUPS = (
@@ -318,7 +319,7 @@ _REPEAT_LOOKUPS = (
 
 async def _run_duplicate_checks(database: Database) -> None:
     """Let workers run the checks for duplicates before their time, and wait until each has a result."""
-    await database.write(partial(_make_checks_due, now=datetime.now(UTC)))
+    await database.write_all_workspaces(partial(_make_checks_due, now=datetime.now(UTC)))
     try:
         async with asyncio.timeout(CHECK_TIME_LIMIT.total_seconds()):
             while await _count_checks(database):  # noqa: ASYNC110 - in other processes
@@ -327,8 +328,8 @@ async def _run_duplicate_checks(database: Database) -> None:
         click.echo(f"{await _count_checks(database)} duplicate checks have no result", err=True)
 
 
-async def _make_checks_due(session: WriteSession, now: datetime) -> None:
-    await session.rows(_CHECK_NOW, now=now)
+async def _make_checks_due(session: AllWorkspacesWriteSession, now: datetime) -> None:
+    await run_raw(session, _CHECK_NOW, now=now)
 
 
 _CHECK_NOW = (

@@ -17,8 +17,8 @@ from sqlalchemy import make_url, text
 
 from app.asgi import create_app
 from app.db.core.database import Database
-from app.db.core.statements import AnySelect, CompiledStatement, Record
-from app.db.core.tenancy import WorkspaceIdOrParam
+from app.db.core.statements import CompiledStatement, Record
+from app.db.core.tenancy import S, WorkspaceIdOrParam
 from app.db.migrations import SchemaMismatch, migrate
 from app.domain.errors import ServiceUnavailable
 from app.health import probe_routes
@@ -511,7 +511,7 @@ async def test_disconnect_cancels_query(database_url: str, statements_before: in
     assert client.sent == []
 
 
-def fail_restriction(_statement: AnySelect, workspace: WorkspaceIdOrParam) -> AnySelect:
+def fail_restriction(_statement: S, workspace: WorkspaceIdOrParam) -> S:
     raise LookupError(f"SELECT secret FROM sqlite in /app/db.py for {workspace}")
 
 

@@ -16,7 +16,7 @@ from app import __version__
 from app.asgi import now_utc
 from app.cli import main
 from app.db.core.database import Database
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.models import Account
 from app.domain.ids import AccountId, WebhookId, WorkspaceId
 from app.services.credential_keys import load_sealing_key
@@ -34,6 +34,7 @@ from tests.credential_rows import (
 )
 from tests.db.all_tables import all_rows
 from tests.factories import NOW, add_account, add_workspace
+from tests.raw_statements import run_raw
 from tests.webhook_rows import SECRETS_KEY, add_webhook
 
 NO_SUCH_ID = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
@@ -100,7 +101,7 @@ def read_all_rows(database_url: str) -> dict[str, list[Any]]:
 def add_account_with_number(database_url: str, workspace_id: WorkspaceId, account_id: int) -> None:
     """Add an account whose number is not below the workspace's counter."""
 
-    async def add(session: WriteSession) -> None:
+    async def add(session: AllWorkspacesWriteSession) -> None:
         values = {
             "workspace_id": workspace_id,
             "id": account_id,
@@ -108,9 +109,9 @@ def add_account_with_number(database_url: str, workspace_id: WorkspaceId, accoun
             "is_active": True,
         }
         times = dict.fromkeys(("connected_at", "created_at", "updated_at"), NOW)
-        await session.rows(insert(Account).values(**values, **times))
+        await run_raw(session, insert(Account).values(**values, **times))
 
-    run_with_database(database_url, lambda database: database.write(add))
+    run_with_database(database_url, lambda database: database.write_all_workspaces(add))
 
 
 def viewer_status(database_url: str, token: str) -> int:

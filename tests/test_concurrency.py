@@ -20,7 +20,7 @@ from sqlalchemy import text
 
 from app.db.core.database import Database
 from app.db.core.statements import CompiledStatement
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.repositories.workspaces import WorkspaceRef
 from app.db.tools.integrity import find_problems
 from app.domain.errors import ErrorCode, NotFound, PostResultsError, StaleVersion
@@ -43,6 +43,7 @@ from tests.factories import (
     failed,
     queued,
 )
+from tests.raw_statements import run_raw
 from tests.recording_driver import InterceptingWriter
 from tests.servers import TIMEOUT_SECONDS, run_server
 from tests.services.publishing_calls import change, create, write_context
@@ -187,14 +188,14 @@ async def run_behind_lock(
     """Hold a lock until each call has ended or waits for a lock, and count their outcomes."""
     tasks: list[asyncio.Future[object]] = []
 
-    async def hold_lock(session: WriteSession) -> None:
-        await session.rows(text(lock))
+    async def hold_lock(session: AllWorkspacesWriteSession) -> None:
+        await run_raw(session, text(lock))
         tasks.extend(map(asyncio.ensure_future, calls))
         while sum(task.done() for task in tasks) + await count_lock_waits(database) < len(tasks):
             pass
 
     async with asyncio.timeout(TIMEOUT_SECONDS):
-        await database.write(hold_lock)
+        await database.write_all_workspaces(hold_lock)
     return await count_outcomes(tasks)
 
 

@@ -136,14 +136,12 @@ async def missed_beside_slow_writer(database: Database, writers: Database) -> li
     has_number, may_end = asyncio.Event(), asyncio.Event()
 
     async def append_slowly(session: WriteSession) -> None:
-        await append_events(
-            session, workspace, numbered_events(1), actor=None, operation="slow", now=NOW
-        )
+        await append_events(session, numbered_events(1), actor=None, operation="slow", now=NOW)
         has_number.set()
         await may_end.wait()
 
     async with asyncio.timeout(TIMEOUT_SECONDS), asyncio.TaskGroup() as both:
-        both.create_task(writers.write(append_slowly))
+        both.create_task(writers.write(workspace, append_slowly))
         await has_number.wait()
         quick = both.create_task(append_test_events(writers, workspace, numbered_events(1)))
         while not quick.done() and not await count_lock_waits(database):

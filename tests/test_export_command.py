@@ -17,6 +17,7 @@ from tests.claim_benchmark import copy_post
 from tests.clients import run_with_database
 from tests.command_processes import fork
 from tests.factories import add_account, add_post, add_workspace, failed, published
+from tests.raw_statements import run_raw
 from tests.servers import TIMEOUT_SECONDS
 
 ARGUMENTS = ["export", "--workspace", "Acme"]
@@ -34,7 +35,7 @@ def environment(database_url: str) -> dict[str, str]:
         account = await add_account(database, workspace)
         await add_post(database, workspace, {account: published()})
         post = await add_post(database, workspace, {account: failed()})
-        await database.write(lambda session: copy_post(session, post.id, COPIES - 1))
+        await database.write_all_workspaces(lambda session: copy_post(session, post.id, COPIES - 1))
 
     run_with_database(database_url, add_destinations)
     return {**os.environ, "DATABASE_URL": database_url}
@@ -104,7 +105,7 @@ def test_failed_export_changes_no_file(environment: dict[str, str], tmp_path: Pa
         statement = (
             "UPDATE destination SET due_at = 'soon' WHERE id = (SELECT min(id) FROM destination)"
         )
-        await database.write(lambda session: session.rows(text(statement)))
+        await database.write_all_workspaces(lambda session: run_raw(session, text(statement)))
 
     run_with_database(environment["DATABASE_URL"], break_last_row)
     file = tmp_path / "results.csv"

@@ -92,10 +92,10 @@ async def add_deliveries(
     by_id = {each.id: state for each, state in zip(deliveries, states, strict=True)}
 
     async def work(session: WriteSession) -> None:
-        await insert_deliveries(session, workspace, deliveries, created_at)
-        await update_deliveries(session, workspace, by_id)
+        await insert_deliveries(session, deliveries, created_at)
+        await update_deliveries(session, by_id)
 
-    await database.write(work)
+    await database.write(workspace, work)
     return [*by_id]
 
 
@@ -131,7 +131,8 @@ async def delivery_states(
     database: Database, workspace: WorkspaceId, ids: Sequence[DeliveryId]
 ) -> Mapping[DeliveryId, DeliveryState]:
     return await database.write(
-        lambda session: load_deliveries_for_update(database.reader_in(session, workspace), ids)
+        workspace,
+        lambda session: load_deliveries_for_update(database.reader_in(session), ids),
     )
 
 

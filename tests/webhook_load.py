@@ -58,9 +58,10 @@ class Tenant:
         now = datetime.now(UTC)
         events = [self._event(self.posts[(first + index) % POSTS], now) for index in range(number)]
         await database.write(
+            self.workspace_id,
             lambda session: append_events(
-                session, self.workspace_id, events, actor=None, operation="reportPublished", now=now
-            )
+                session, events, actor=None, operation="reportPublished", now=now
+            ),
         )
 
     def _event(self, post: AddedPost, now: datetime) -> Event:

@@ -51,7 +51,7 @@ async def add_webhook(
         **columns,
     }
     webhook = Webhook(workspace_id=workspace, id=webhook_id, event_types=[*event_types], **row)
-    await database.write(lambda session: insert_objects(session, webhook))
+    await database.write_all_workspaces(lambda session: insert_objects(session, webhook))
     return webhook_id
 
 
@@ -107,7 +107,9 @@ async def add_delivery(
         )
         for number in range(1, state.attempts + 1)
     ]
-    await database.write(lambda session: insert_objects(session, delivery, *attempts))
+    await database.write_all_workspaces(
+        lambda session: insert_objects(session, delivery, *attempts)
+    )
     return DeliveryId(delivery_id)
 
 

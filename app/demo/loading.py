@@ -46,7 +46,6 @@ async def load_demo(database: Database, *, token: str, api_key_prefix: str, now:
     async def work(uow: UnitOfWork) -> None:
         if await workspaces.insert_workspace(
             uow.session,
-            DEMO_WORKSPACE_ID,
             name=_WORKSPACE_NAME,
             kind=WorkspaceKind.LOCAL,
             mirror_of=None,
@@ -54,14 +53,13 @@ async def load_demo(database: Database, *, token: str, api_key_prefix: str, now:
             now=now,
         ):
             await _store(uow, *demo_data(now))
-        elif not await workspaces.lock_workspace(uow.session, DEMO_WORKSPACE_ID):
+        elif not await workspaces.lock_workspace(uow.session):
             raise DemoRefused(
                 f"The demo data needs a workspace named {_WORKSPACE_NAME!r}, but another workspace has"
                 " that name. Start without --demo, or use another DATABASE_URL."
             )
         if not await api_keys.upsert_key(
             uow.session,
-            DEMO_WORKSPACE_ID,
             key_id,
             key,
             name=_KEY_NAME,
@@ -70,9 +68,7 @@ async def load_demo(database: Database, *, token: str, api_key_prefix: str, now:
             now=now,
         ):
             raise SettingsError("DEMO_API_KEY is the key of another workspace. Choose another key.")
-        await api_keys.revoke_other_keys(
-            uow.session, DEMO_WORKSPACE_ID, key, name=_KEY_NAME, now=now
-        )
+        await api_keys.revoke_other_keys(uow.session, key, name=_KEY_NAME, now=now)
 
     await run_in_transaction(database, _write_context("loadDemo", now), work)
 
@@ -98,7 +94,7 @@ async def _store(
     attempts = {key: value for history in histories for key, value in history.attempts.items()}
     evidence = {key: value for history in histories for key, value in history.evidence.items()}
     destinations = [each for history in histories for each in history.post.destinations]
-    await insert_histories(uow.session, DEMO_WORKSPACE_ID, destinations, attempts, evidence)
+    await insert_histories(uow.session, destinations, attempts, evidence)
     for stored in histories:
         for destination_id, reports in stored.evidence.items():
             for report in reports:

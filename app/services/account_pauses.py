@@ -55,7 +55,7 @@ class AccountPauses:
             return None
         until = truncate_to_ms(pause_end(remaining.resets_in, self.clock()))
         await self.database.write(
-            lambda session: extend_pause(session, workspace_id, account_id, until)
+            workspace_id, lambda session: extend_pause(session, account_id, until)
         )
         return until
 
@@ -119,4 +119,4 @@ class AccountPauses:
 async def prune_pauses(database: Database, now: datetime) -> None:
     """Delete pauses that are over; takes no lock if there are none."""
     if await has_ended_pauses(database.all_workspaces, now):
-        await database.write(partial(delete_ended_pauses, now=now))
+        await database.write_all_workspaces(partial(delete_ended_pauses, now=now))

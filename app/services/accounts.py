@@ -128,7 +128,7 @@ async def connect_account(
     async def work(uow: UnitOfWork) -> StoredOutcome:
         existing = await _find_existing_account(uow, new_account)
         if existing is None:
-            account_id = await allocate_account_id(uow.session, write_context.workspace_id)
+            account_id = await allocate_account_id(uow.session)
             if account_id is None:
                 raise Conflict("This workspace has no number left for another account.")
             account = account_commands.connect(new_account, account_id, now)
@@ -205,7 +205,7 @@ async def disconnect_account(
     async def work(uow: UnitOfWork) -> StoredOutcome:
         account = await get_account_for_update(uow, account_id)
         await uow.save_accounts([account_commands.disconnect(account, write_context.now)])
-        await delete_credentials(uow.session, write_context.workspace_id, account_id)
+        await delete_credentials(uow.session, account_id)
         return {"waiting_posts": await count_queued_destinations(uow.reader, account_id)}
 
     request = {"account": account_id}
@@ -362,7 +362,7 @@ async def _save_account(uow: UnitOfWork, before: Account | None, after: Account)
     """
     await uow.save_accounts([after])
     if before is not None and after.publisher is not before.publisher:
-        await delete_pause(uow.session, uow.write_context.workspace_id, after.id)
+        await delete_pause(uow.session, after.id)
         # Counted after all destinations were changed, because only now no other transaction can claim one.
         undecided = await count_undecided_destinations(uow.reader, after.id)
         account_commands.require_no_undecided_posts(undecided)
@@ -375,10 +375,10 @@ async def _find_existing_account(uow: UnitOfWork, new_account: NewAccount) -> Ac
     """
     if new_account.platform_user_id is None:
         return None
-    platform, workspace_id = new_account.platform, uow.write_context.workspace_id
+    platform = new_account.platform
     user_ids = stored_user_ids(platform, new_account.platform_user_id)
     for user_id in user_ids:
-        await lock_platform_account(uow.session, workspace_id, platform, user_id)
+        await lock_platform_account(uow.session, platform, user_id)
     for user_id in user_ids:
         account_id = await find_account_by_platform_user(uow.reader, platform, user_id)
         if account_id is not None:

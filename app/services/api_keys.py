@@ -12,7 +12,7 @@ import structlog
 
 from app.db.core.database import Database
 from app.db.core.statements import AnyRow
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.repositories import api_keys
 from app.db.repositories import sessions as session_rows
 from app.domain.api_keys import NewApiKey, Scope, is_usable, is_well_formed, key_digest, make_key
@@ -220,16 +220,16 @@ async def create_key(
     key = make_key(api_key_prefix, random_bytes)
     key_id = ApiKeyId(UUID(bytes=random_bytes(16), version=4))
     await database.write(
+        workspace_id,
         lambda session: api_keys.upsert_key(
             session,
-            workspace_id,
             key_id,
             key,
             name=name,
             scopes=scopes,
             expires_at=expires_at,
             now=now,
-        )
+        ),
     )
     return key
 
@@ -237,14 +237,14 @@ async def create_key(
 async def revoke_key(database: Database, key_id: ApiKeyId, *, now: datetime) -> bool:
     """Revoke a key, and delete its sessions; returns False if it does not exist."""
 
-    async def work(session: WriteSession) -> bool:
+    async def work(session: AllWorkspacesWriteSession) -> bool:
         workspace_id = await api_keys.revoke_key(session, key_id, now)
         if workspace_id is None:
             return False
-        await session_rows.delete_sessions_of_key(session, workspace_id, key_id)
+        await session_rows.delete_sessions_of_key(session.of(workspace_id), key_id)
         return True
 
-    return await database.write(work)
+    return await database.write_all_workspaces(work)
 
 
 class LastUsedRecorder:
@@ -278,14 +278,14 @@ class LastUsedRecorder:
         used_sessions, self._used_sessions = self._used_sessions, {}
         used_at = {(viewer.workspace_id, viewer.key_id): now for viewer, now in uses.values()}
 
-        async def work(session: WriteSession) -> None:
+        async def work(session: AllWorkspacesWriteSession) -> None:
             if used_at:
                 await api_keys.update_last_used(session, used_at)
             if used_sessions:
                 await session_rows.update_used_sessions(session, used_sessions.values())
 
         try:
-            await database.write(work)
+            await database.write_all_workspaces(work)
         except BaseException:
             self._uses = uses | self._uses
             self._used_sessions = used_sessions | self._used_sessions

@@ -62,11 +62,12 @@ async def store_credentials(uow: UnitOfWork, account: Account, to_set: Credentia
     data = to_set.key.seal(to_set.credentials.text.encode(), row)
     await credential_rows.set_credentials(
         uow.session,
-        workspace_id,
         account.id,
         data,
         uow.write_context.now,
         is_verified=to_set.identity is not None,
     )
-    await credential_rows.insert_canary(uow.session, to_set.key.seal(CANARY, CANARY_ROW))
-    await delete_pause(uow.session, workspace_id, account.id)
+    await credential_rows.insert_canary(
+        uow.session.all_workspaces(), to_set.key.seal(CANARY, CANARY_ROW)
+    )
+    await delete_pause(uow.session, account.id)

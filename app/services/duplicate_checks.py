@@ -90,10 +90,12 @@ class DuplicateCheckService:
         now = self.clock()
         check_at = next_check_at(due.attempts, now)
         if check_at is None:
-            if await self.database.write(partial(delete_check, check=due)):
+            if await self.database.write(due.workspace_id, partial(delete_check, check=due)):
                 logger.warning("duplicate check abandoned", **check_log_fields(due))
             return None
-        leased = await self.database.write(partial(lease_check, due=due, check_at=check_at))
+        leased = await self.database.write(
+            due.workspace_id, partial(lease_check, due=due, check_at=check_at)
+        )
         if leased is None:
             return None
         reader = self.database.reader(due.workspace_id)
@@ -111,7 +113,7 @@ class DuplicateCheckService:
         """
         pending = check.pending
         if not found:
-            await self.database.write(partial(delete_check, check=pending))
+            await self.database.write(pending.workspace_id, partial(delete_check, check=pending))
             return
         write_context = WriteContext.without_actor(
             pending.workspace_id, "checkDuplicates", self.clock()

@@ -159,7 +159,7 @@ async def _prune_batch(database: Database, workspace_id: WorkspaceId, before: da
     oldest = await oldest_events(database.reader(workspace_id), limit=_PRUNE_BATCH_SIZE + 1)
     old = [seq for seq, _ in takewhile(lambda event: event[1] < before, oldest)]
     if len(old) > 1:
-        await database.write(partial(delete_events, workspace_id=workspace_id, last_seq=old[-2]))
+        await database.write(workspace_id, partial(delete_events, last_seq=old[-2]))
     return len(old) > _PRUNE_BATCH_SIZE
 
 
@@ -172,7 +172,7 @@ async def prune_deliveries(database: Database, now: datetime, *, retention: time
     while deliveries := await old_deliveries(
         database.all_workspaces, before, limit=_PRUNE_BATCH_SIZE
     ):
-        lost += await database.write(
+        lost += await database.write_all_workspaces(
             partial(delete_deliveries, deliveries=deliveries, before=before)
         )
     if lost:  # of endpoints that have been disabled for long
@@ -180,14 +180,14 @@ async def prune_deliveries(database: Database, now: datetime, *, retention: time
     while webhooks := await deleted_webhooks_without_deliveries(
         database.all_workspaces, limit=_PRUNE_BATCH_SIZE
     ):
-        await database.write(partial(remove_webhooks, webhooks=webhooks))
+        await database.write_all_workspaces(partial(remove_webhooks, webhooks=webhooks))
 
 
 async def prune_checkpoints(database: Database, now: datetime) -> None:
     """Delete checkpoints that no attempt or lookup needs; takes no lock if there are none."""
     before = now - _CHECKPOINT_RETENTION
     if await has_old_checkpoints(database.all_workspaces, before):
-        await database.write(partial(delete_old_checkpoints, before=before))
+        await database.write_all_workspaces(partial(delete_old_checkpoints, before=before))
 
 
 async def prune_idempotency_keys(database: Database, now: datetime) -> None:
@@ -196,4 +196,4 @@ async def prune_idempotency_keys(database: Database, now: datetime) -> None:
         cutoff = await find_expiry_cutoff(database.all_workspaces, now, limit=_PRUNE_BATCH_SIZE)
         if cutoff is None:
             return
-        await database.write(partial(delete_expired_idempotency_keys, until=cutoff))
+        await database.write_all_workspaces(partial(delete_expired_idempotency_keys, until=cutoff))

@@ -63,7 +63,7 @@ async def run_idempotently(
     key, now = idempotency_key, write_context.now
 
     async def run_once(uow: UnitOfWork) -> StoredOutcome:
-        key_row = (uow.session, write_context.workspace_id, write_context.operation, key.text)
+        key_row = (uow.session, write_context.operation, key.text)
         if not await lock_idempotency_key(*key_row, wait=not key.is_client_chosen):
             raise IdempotencyInProgress(
                 "A request with this idempotency key is running just now.",

@@ -99,7 +99,7 @@ async def _import_batch(
     # Concurrent imports wait here, so that two never insert the same post or account. The workspace is
     # the last, because every writer locks in this order. Posts that another import has inserted are
     # visible only after the wait.
-    await lock_workspace(uow.session, workspace.id)
+    await lock_workspace(uow.session)
     accounts = await uow.load_accounts(ids.account_ids)
     posts = await uow.load_posts(ids.post_ids)
     state = ImportState(
@@ -110,7 +110,7 @@ async def _import_batch(
     )
     results = [_import_or_reject(record, state, now) for record in batch]
     if new_account_ids := state.accounts.keys() - accounts:
-        await reserve_account_ids(uow.session, workspace.id, highest_id=max(new_account_ids))
+        await reserve_account_ids(uow.session, highest_id=max(new_account_ids))
     await uow.save_accounts(state.accounts.values())
     await uow.save_posts(state.posts.values())
     return results

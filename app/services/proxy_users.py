@@ -20,7 +20,7 @@ from typing import NamedTuple
 from uuid import uuid5
 
 from app.db.core.database import Database
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.repositories import api_keys
 from app.db.repositories.workspaces import find_workspace_by_name
 from app.domain.api_keys import NewApiKey, Scope
@@ -105,11 +105,10 @@ class ProxyUsers:
             self._workspace_ids[grant.workspace] = workspace.id
         workspace_ids = sorted(self._workspace_ids.values())
 
-        async def work(session: WriteSession) -> None:
+        async def work(session: AllWorkspacesWriteSession) -> None:
             for workspace_id in workspace_ids:
                 await api_keys.upsert_key(
-                    session,
-                    workspace_id,
+                    session.of(workspace_id),
                     ApiKeyId(uuid5(workspace_id, _KEY_NAME)),
                     NewApiKey(token="", digest=_digest(workspace_id), display_prefix=""),
                     name=_KEY_NAME,
@@ -118,7 +117,7 @@ class ProxyUsers:
                     now=now,
                 )
 
-        await database.write(work)
+        await database.write_all_workspaces(work)
 
     def sign_in(self, identity: ProxyIdentity) -> ProxySignIn:
         """Return the person's access; raises UserNotAllowed, with a sentence, if there is none."""

@@ -166,15 +166,13 @@ class AccountSecrets:
         now = self._secrets.clock()
         if stored.is_refreshing(now):
             return None
+        workspace_id, account_id = self._key
         with database_errors():
             return await self._secrets.database.write(
+                workspace_id,
                 lambda session: begin_refresh(
-                    session,
-                    *self._key,
-                    stored,
-                    now=now,
-                    until=now + REFRESH_LEASE,
-                )
+                    session, account_id, stored, now=now, until=now + REFRESH_LEASE
+                ),
             )
 
     async def _renew(
@@ -185,12 +183,14 @@ class AccountSecrets:
         request_new: RequestNew,
     ) -> CredentialValues:
         """Request new values and store them; if the request fails, end the refresh."""
+        workspace_id, account_id = self._key
         try:
             new_content = content.encode(await request_new(content.values))
         except Exception as error:
             with suppress(ServiceUnavailable):
                 await self._secrets.database.write(
-                    lambda session: end_refresh(session, *self._key, stored, fence=fence)
+                    workspace_id,
+                    lambda session: end_refresh(session, account_id, stored, fence=fence),
                 )
             # The request publishes nothing; InvalidInput is that of values that are too long.
             if isinstance(error, OutcomeUnknown | InvalidInput):
@@ -213,11 +213,13 @@ class AccountSecrets:
 
     async def _store(self, stored: StoredCredentials, data: SealedData, fence: int) -> None:
         """Store new values, because the old ones may be void; try again for the time of a refresh."""
+        workspace_id, account_id = self._key
         deadline = self._secrets.clock() + REFRESH_LEASE
         while True:
             try:
                 await self._secrets.database.write(
-                    lambda session: store_refreshed(session, *self._key, data, stored, fence=fence)
+                    workspace_id,
+                    lambda session: store_refreshed(session, account_id, data, stored, fence=fence),
                 )
             except ServiceUnavailable as error:
                 if self._secrets.clock() >= deadline:
@@ -290,9 +292,7 @@ class StoredCheckpoint:
 
         async def work(uow: UnitOfWork) -> None:
             await lock_leased_destination(uow, lease)
-            await save_checkpoint(
-                uow.session, self._workspace_id, self._destination_id, data, uow.write_context.now
-            )
+            await save_checkpoint(uow.session, self._destination_id, data, uow.write_context.now)
 
         try:
             with database_errors():

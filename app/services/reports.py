@@ -303,12 +303,11 @@ async def save_transition(
     Plans a check for duplicates, and marks an account without access.
     """
     destination, now = locked.destination, uow.write_context.now
-    workspace = (uow.session, uow.write_context.workspace_id)
     await write_attempts(
-        *workspace, destination, transition.attempts, previous=locked.history.attempts
+        uow.session, destination, transition.attempts, previous=locked.history.attempts
     )
     if transition.evidence is not None:
-        await insert_evidence(*workspace, destination.id, transition.evidence)
+        await insert_evidence(uow.session, destination.id, transition.evidence)
     first_attempt_at = first_attempt_to_check(locked.history, transition)
     if first_attempt_at is not None and destination.publisher.can_publish_twice:
         check = PendingCheck(

@@ -84,7 +84,7 @@ async def _delete_checkpoints_of_forced_retries(uow: UnitOfWork, before: Post, a
         if new.state.forced_rounds > old.state.forced_rounds
     ]
     if forced:
-        await delete_checkpoints(uow.session, uow.write_context.workspace_id, forced)
+        await delete_checkpoints(uow.session, forced)
 
 
 class RetryAction(BulkAction[DestinationCriteria, RetryDecision]):

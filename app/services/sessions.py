@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from app.db.core.database import Database
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.repositories import sessions as session_rows
 from app.domain.api_keys import key_digest
 from app.domain.ids import SessionId
@@ -56,23 +56,27 @@ class SessionService:
             expires_at=session_expiry(now, now, viewer.expires_at),
         )
 
-        async def work(write_session: WriteSession) -> None:
+        async def work(write_session: AllWorkspacesWriteSession) -> None:
             if previous is not None:
                 await session_rows.delete_session_by_digest(write_session, key_digest(previous))
+            of_viewer = write_session.of(viewer.workspace_id)
             await session_rows.delete_oldest_sessions(
-                write_session, viewer.workspace_id, viewer.key_id, keep=MAX_SESSIONS_PER_KEY - 1
+                of_viewer, viewer.key_id, keep=MAX_SESSIONS_PER_KEY - 1
             )
-            await session_rows.insert_session(
-                write_session, viewer.workspace_id, viewer.key_id, session, key_digest(token)
-            )
+            await session_rows.insert_session(of_viewer, viewer.key_id, session, key_digest(token))
 
-        await self._database.write(work)
+        await self._database.write_all_workspaces(work)
         return NewSession(token, session)
 
     async def sign_out(self, viewer: Viewer) -> int:
         """End the viewer's session; return 0 if it has ended meanwhile, otherwise 1."""
-        assert viewer.session is not None  # noqa: S101 - authenticated by its token
-        return int(await revoke_session(self._database, viewer.session.id))
+        session = viewer.session
+        assert session is not None  # noqa: S101 - authenticated by its token
+        has_ended = await self._database.write(
+            viewer.workspace_id,
+            lambda write_session: session_rows.delete_session(write_session, session.id),
+        )
+        return int(has_ended)
 
     async def sign_out_everywhere(self, viewer: Viewer) -> int:
         """End all sessions of the viewer's key; return their number.
@@ -81,22 +85,21 @@ class SessionService:
         """
         check_may_end_others(viewer.scopes)
         return await self._database.write(
-            lambda write_session: session_rows.delete_sessions_of_key(
-                write_session, viewer.workspace_id, viewer.key_id
-            )
+            viewer.workspace_id,
+            lambda write_session: session_rows.delete_sessions_of_key(write_session, viewer.key_id),
         )
 
 
 async def revoke_session(database: Database, session_id: SessionId) -> bool:
     """End a session; returns False if it does not exist."""
-    return await database.write(
-        lambda write_session: session_rows.delete_session(write_session, session_id)
+    return await database.write_all_workspaces(
+        lambda write_session: session_rows.revoke_session(write_session, session_id)
     )
 
 
 async def prune_sessions(database: Database, now: datetime) -> None:
     """Delete expired sessions; takes no lock if there are none."""
     if await session_rows.has_expired_sessions(database.all_workspaces, now):
-        await database.write(
+        await database.write_all_workspaces(
             lambda write_session: session_rows.delete_expired_sessions(write_session, now)
         )

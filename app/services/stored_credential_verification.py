@@ -63,7 +63,8 @@ class StoredCredentialVerifier:
     async def _verify(self, pending: PendingVerification) -> None:
         started_at = self.clock()
         leased = await self.database.write(
-            lambda session: lease_verification(session, pending, started_at + _LEASE)
+            pending.workspace_id,
+            lambda session: lease_verification(session, pending, started_at + _LEASE),
         )
         if leased is None:
             return

@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 
 from app.db.core.database import Database
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.repositories.credential_verifications import request_verifications
 from app.db.repositories.credentials import (
     delete_credentials,
@@ -95,7 +95,9 @@ async def check_canaries(database: Database, keys: CredentialKeys, now: datetime
             reason=f"CREDENTIALS_KEY lacks the private key of {', '.join(missing)}."
             " Run `post-results credentials check`.",
         )
-        await database.write(lambda session: request_verifications(session, missing, now))
+        await database.write_all_workspaces(
+            lambda session: request_verifications(session, missing, now)
+        )
     elif missing:
         raise SettingsError(
             f"CREDENTIALS_KEY lacks the private key of {', '.join(missing)}, which a worker needs to read the"
@@ -137,11 +139,11 @@ async def reseal(
                     unreadable.append(lost)
     canary = keys.current.seal(CANARY, CANARY_ROW)
 
-    async def replace_canaries(session: WriteSession) -> None:
+    async def replace_canaries(session: AllWorkspacesWriteSession) -> None:
         await delete_unused_canaries(session)
         await insert_canary(session, canary)
 
-    await database.write(replace_canaries)
+    await database.write_all_workspaces(replace_canaries)
     return Resealing(count, discarded, unreadable)
 
 
@@ -157,7 +159,9 @@ async def _reseal_readable(
         opened, _ = _open_rows(keys, rows)
         if opened:
             sealed = [(row, current.seal(data, _row_name(row))) for row, data in opened]
-            await database.write(partial(replace_sealed_rows, table=table, rows=sealed))
+            await database.write_all_workspaces(
+                partial(replace_sealed_rows, table=table, rows=sealed)
+            )
             number += len(opened)
     return number
 
@@ -172,7 +176,7 @@ async def _discard_credentials(database: Database, row: SealedRow, now: datetime
         stored = await find_credentials(uow.reader, account_id)
         if stored is None or stored.data != row.data:
             return False
-        await delete_credentials(uow.session, row.workspace_id, account_id)
+        await delete_credentials(uow.session, account_id)
         await uow.save_accounts([mark_needs_reconnection(account, write_context.now, now)])
         return True
 

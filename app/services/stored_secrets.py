@@ -101,7 +101,7 @@ async def _reencrypt(
         encrypted_previous_secret=secrets.get(_PREVIOUS_SECRET),
         previous_secret_expires_at=webhook.previous_secret_expires_at if has_previous else None,
     )
-    await update_webhooks(uow.session, workspace_id, [reencrypted])
+    await update_webhooks(uow.session, [reencrypted])
     return problems
 
 

@@ -125,9 +125,7 @@ class UnitOfWork:
     async def save_posts(self, posts: Collection[Post]) -> None:
         """Save new posts, and changed posts that were locked and loaded before."""
         changed = [post for post in posts if self._posts.get(post.id) != post]
-        await write_posts(
-            self.session, self.write_context.workspace_id, changed, previous=self._posts
-        )
+        await write_posts(self.session, changed, previous=self._posts)
         for post in changed:
             self._events += post_events(self._posts.get(post.id), post)
             self._posts[post.id] = post
@@ -135,9 +133,7 @@ class UnitOfWork:
     async def save_accounts(self, accounts: Collection[Account]) -> None:
         """Save new accounts with allocated ids, and changed accounts that were locked and loaded."""
         changed = [account for account in accounts if self._accounts.get(account.id) != account]
-        await write_accounts(
-            self.session, self.write_context.workspace_id, changed, previous=self._accounts
-        )
+        await write_accounts(self.session, changed, previous=self._accounts)
         for account in changed:
             self._events += account_events(self._accounts.get(account.id), account)
             self._accounts[account.id] = account
@@ -150,7 +146,6 @@ class UnitOfWork:
         """Append the events of everything saved, as the last step; return True if there are any."""
         await append_events(
             self.session,
-            self.write_context.workspace_id,
             self._events,
             actor=self.write_context.actor,
             person=self.write_context.person,
@@ -169,11 +164,10 @@ async def run_in_transaction(
     """
 
     async def transaction(session: WriteSession) -> tuple[T, bool, UnitOfWork]:
-        reader = database.reader_in(session, write_context.workspace_id)
-        uow = UnitOfWork(session, reader, write_context)
+        uow = UnitOfWork(session, database.reader_in(session), write_context)
         return await work(uow), await uow.append_events(), uow
 
-    result, has_events, uow = await database.write(transaction)
+    result, has_events, uow = await database.write(write_context.workspace_id, transaction)
     if has_events:
         database.notify_commit(write_context.workspace_id)
     for platform, transition in uow.transitions:

@@ -174,7 +174,7 @@ class WebhookDeliveryService:
     async def record_poll(self) -> None:
         """Store that a process is looking for deliveries."""
         now = self.clock()
-        await self.database.write(lambda session: record_poll(session, now))
+        await self.database.write_all_workspaces(lambda session: record_poll(session, now))
 
     async def _run(
         self, workspace_id: WorkspaceId, work: Callable[[UnitOfWork], Awaitable[T]]
@@ -189,7 +189,7 @@ class WebhookDeliveryService:
         enabled again, does not delay the others.
         """
         workspace_id, now = uow.write_context.workspace_id, uow.write_context.now
-        webhooks = await lock_webhooks_behind_feed(uow.session, workspace_id)
+        webhooks = await lock_webhooks_behind_feed(uow.session)
         behind = sorted(webhooks.locked, key=lambda each: each.feed_seq)
         limit = min(_MAX_EVENTS, _MAX_DELIVERIES // max(len(behind), 1))
         remaining = RemainingEvents.NONE if webhooks.are_all else RemainingEvents.LOCKED
@@ -203,9 +203,9 @@ class WebhookDeliveryService:
                 _log_pruned_events(workspace_id, webhook, events[0])
             behind = behind[len(group) :]
             deliveries = await self._deliveries_of(events, group, uow)
-            await insert_deliveries(uow.session, workspace_id, deliveries, now)
+            await insert_deliveries(uow.session, deliveries, now)
             advanced = [replace(each, feed_seq=last) for each in group]
-            await update_webhooks(uow.session, workspace_id, advanced)
+            await update_webhooks(uow.session, advanced)
             if len(events) == limit:
                 remaining = RemainingEvents.MORE
         return remaining
@@ -292,9 +292,7 @@ class WebhookDeliveryService:
             if not due:
                 return None
             due = [replace(each, state=each.state.leased(token, expires_at)) for each in due]
-            await store_leases(
-                uow.session, workspace_id, [each.id for each in due], token, expires_at
-            )
+            await store_leases(uow.session, [each.id for each in due], token, expires_at)
         return DeliveryBatch(
             url=webhook.endpoint.url, secrets=secrets, lease_expires_at=expires_at, deliveries=due
         )
@@ -303,14 +301,13 @@ class WebhookDeliveryService:
         self, webhook_id: WebhookId, settled: Sequence[SettledDelivery], uow: UnitOfWork
     ) -> StoredWebhook | None:
         """Store the results, and return the endpoint after them; a deleted endpoint is None."""
-        workspace_id, now = uow.write_context.workspace_id, uow.write_context.now
+        now = uow.write_context.now
         webhook = await load_webhook_for_update(uow.reader, webhook_id)
         if not settled:
             return webhook
         results = {each.delivery.id: self._result(each, now) for each in settled}
         held = await settle_deliveries(
             uow.session,
-            workspace_id,
             [(each.delivery, results[each.delivery.id]) for each in settled],
         )
         attempts = [
@@ -318,7 +315,7 @@ class WebhookDeliveryService:
             for each in settled
             if each.attempt is not None and each.delivery.id in held
         ]
-        await insert_attempts(uow.session, workspace_id, attempts)
+        await insert_attempts(uow.session, attempts)
         if webhook is None or not attempts:
             return webhook
         endpoint = webhook.endpoint
@@ -327,7 +324,7 @@ class WebhookDeliveryService:
         if endpoint.disabled_reason is not webhook.endpoint.disabled_reason:
             uow.add_event(endpoint.disabled_event())
         webhook = replace(webhook, endpoint=endpoint)
-        await update_webhooks(uow.session, workspace_id, [webhook])
+        await update_webhooks(uow.session, [webhook])
         return webhook
 
     def _result(self, settled: SettledDelivery, now: datetime) -> DeliveryState:

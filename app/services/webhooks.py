@@ -106,7 +106,7 @@ class WebhookService:
         workspace_id, now = write_context.workspace_id, write_context.now
 
         async def work(uow: UnitOfWork) -> StoredOutcome:
-            feed_seq = await lock_event_counter(uow.session, workspace_id)
+            feed_seq = await lock_event_counter(uow.session)
             others = [each.endpoint for each in await list_webhooks(uow.reader)]
             webhook_id = WebhookId(self.new_id())
             endpoint = create_endpoint(webhook_id, settings, others, self.rules, now)
@@ -116,7 +116,7 @@ class WebhookService:
                 feed_seq=feed_seq,
                 encrypted_secret=self._new_encrypted_secret(workspace_id, webhook_id),
             )
-            await insert_webhook(uow.session, workspace_id, stored)
+            await insert_webhook(uow.session, stored)
             return {"id": str(webhook_id)}
 
         outcome = await run_idempotently(
@@ -143,7 +143,7 @@ class WebhookService:
             stored = await _get_for_update(uow, webhook_id)
             others = []
             if "url" in update:
-                await lock_event_counter(uow.session, write_context.workspace_id)
+                await lock_event_counter(uow.session)
                 others = [each.endpoint for each in await list_webhooks(uow.reader)]
             endpoint = update_endpoint(
                 stored.endpoint, update, others, self.rules, write_context.now
@@ -155,7 +155,6 @@ class WebhookService:
                 feed_seq = await _position_to_resume(uow, stored, resume_after)
                 await resume_deliveries(
                     uow.session,
-                    write_context.workspace_id,
                     webhook_id,
                     after=0 if resume_after is None else resume_after.seq,
                     now=write_context.now,
@@ -166,7 +165,7 @@ class WebhookService:
                     argument="resumeAfter",
                 )
             changed = replace(stored, endpoint=endpoint, feed_seq=feed_seq)
-            await update_webhooks(uow.session, write_context.workspace_id, [changed])
+            await update_webhooks(uow.session, [changed])
             return {}
 
         request = {"id": webhook_id, "update": update, "resume_after": resume_after}
@@ -182,9 +181,7 @@ class WebhookService:
 
         async def work(uow: UnitOfWork) -> StoredOutcome:
             await _get_for_update(uow, webhook_id)
-            await delete_webhook(
-                uow.session, write_context.workspace_id, webhook_id, write_context.now
-            )
+            await delete_webhook(uow.session, webhook_id, write_context.now)
             return {}
 
         request = {"id": webhook_id}
@@ -208,7 +205,7 @@ class WebhookService:
                 encrypted_previous_secret=stored.encrypted_secret,
                 previous_secret_expires_at=now + ROTATION_PERIOD,
             )
-            await update_webhooks(uow.session, workspace_id, [rotated])
+            await update_webhooks(uow.session, [rotated])
             return {}
 
         request = {"id": webhook_id}
@@ -259,7 +256,7 @@ class WebhookService:
             if state.is_leased(write_context.now):
                 raise Conflict("The delivery is being attempted right now. Try again in a minute.")
             redelivered = {delivery_id: state.redelivered(write_context.now)}
-            await update_deliveries(uow.session, write_context.workspace_id, redelivered)
+            await update_deliveries(uow.session, redelivered)
             return {}
 
         request = {"id": webhook_id, "delivery_id": delivery_id}
@@ -394,7 +391,7 @@ async def _redeliver_next(
     )
     redelivered = failed[:MAX_REDELIVERIES]
     states = {each.id: each.state.redelivered(now) for each in redelivered}
-    await update_deliveries(uow.session, uow.write_context.workspace_id, states)
+    await update_deliveries(uow.session, states)
     return {
         "count": len(redelivered),
         "has_more": len(failed) > len(redelivered),

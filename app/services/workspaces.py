@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from app.db.core.database import Database
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.repositories import api_keys, workspaces
 from app.domain.api_keys import Scope, make_key
 from app.domain.ids import DEMO_WORKSPACE_ID, ApiKeyId, WorkspaceId, WorkspaceKind
@@ -26,14 +26,14 @@ async def create_workspace(
     """Create a workspace, a mirror if `mirror_of` is a URL; returns None if the name is taken."""
     workspace_id = WorkspaceId(_random_uuid(random_bytes))
     is_created = await database.write(
+        workspace_id,
         lambda session: workspaces.insert_workspace(
             session,
-            workspace_id,
             name=name,
             kind=WorkspaceKind.LOCAL if mirror_of is None else WorkspaceKind.MIRROR,
             mirror_of=mirror_of,
             now=now,
-        )
+        ),
     )
     return workspace_id if is_created else None
 
@@ -49,12 +49,12 @@ async def create_first_workspace(
     key_id = ApiKeyId(_random_uuid(random_bytes))
     key = make_key(key_prefix, random_bytes)
 
-    async def work(session: WriteSession) -> bool:
+    async def work(session: AllWorkspacesWriteSession) -> bool:
         if await workspaces.count_workspaces(session, excluded_id=DEMO_WORKSPACE_ID):
             return False
+        of_new = session.of(workspace_id)
         if not await workspaces.insert_workspace(
-            session,
-            workspace_id,
+            of_new,
             name=_FIRST_WORKSPACE_NAME,
             kind=WorkspaceKind.LOCAL,
             mirror_of=None,
@@ -62,8 +62,7 @@ async def create_first_workspace(
         ):
             return False
         await api_keys.upsert_key(
-            session,
-            workspace_id,
+            of_new,
             key_id,
             key,
             name="first key",
@@ -73,7 +72,7 @@ async def create_first_workspace(
         )
         return True
 
-    return key.token if await database.write(work) else None
+    return key.token if await database.write_all_workspaces(work) else None
 
 
 def _random_uuid(random_bytes: RandomBytes) -> UUID:

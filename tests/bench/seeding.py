@@ -41,6 +41,7 @@ from app.domain.times import truncate_to_ms
 from app.domain.transitions import extended
 from tests.factories import KEY_PREFIX
 from tests.postgres import script_runner
+from tests.raw_statements import run_raw
 
 WORKSPACE_ID = WorkspaceId(UUID("be9c0000-0000-4000-8000-000000000be9"))
 ACCOUNTS = 300
@@ -116,17 +117,22 @@ async def seed(urls: Iterable[str], dataset: Dataset) -> list[UUID]:
         ]
         for database in databases:
             await migrate(database, now=dataset.now, random_bytes=Random(_SEED).randbytes)
-            await database.write(lambda session: _insert_workspace(session, dataset))
+            await database.write(WORKSPACE_ID, lambda session: _insert_workspace(session, dataset))
         ids: list[UUID] = []
         histories = dataset.histories()
         while batch := list(islice(histories, _INSERT_BATCH_SIZE)):
             await gather(
-                *(database.write(partial(_insert, histories=batch)) for database in databases)
+                *(
+                    database.write(WORKSPACE_ID, partial(_insert, histories=batch))
+                    for database in databases
+                )
             )
             ids += (history.post.id for history in batch)
         for database in databases:
             if database.is_sqlite:
-                await database.write(lambda session: session.rows(text("ANALYZE")))
+                await database.write_all_workspaces(
+                    lambda session: run_raw(session, text("ANALYZE"))
+                )
     return ids
 
 
@@ -140,7 +146,6 @@ def vacuum(postgresql_url: str) -> None:
 async def _insert_workspace(session: WriteSession, dataset: Dataset) -> None:
     await workspaces.insert_workspace(
         session,
-        WORKSPACE_ID,
         name="Benchmark",
         kind=WorkspaceKind.LOCAL,
         mirror_of=None,
@@ -148,10 +153,9 @@ async def _insert_workspace(session: WriteSession, dataset: Dataset) -> None:
         now=dataset.now,
     )
     accounts = [account.account for account in dataset.accounts]
-    await write_accounts(session, WORKSPACE_ID, accounts, previous=())
+    await write_accounts(session, accounts, previous=())
     await api_keys.upsert_key(
         session,
-        WORKSPACE_ID,
         ApiKeyId(draw_uuid(Random(_SEED))),
         dataset.api_key,
         name="benchmark",
@@ -163,11 +167,10 @@ async def _insert_workspace(session: WriteSession, dataset: Dataset) -> None:
 
 async def _insert(session: WriteSession, histories: Sequence[PostHistory]) -> None:
     if session.is_sqlite:
-        await session.rows(_LARGE_CACHE)
-    await write_posts(session, WORKSPACE_ID, [history.post for history in histories], previous={})
+        await run_raw(session.all_workspaces(), _LARGE_CACHE)
+    await write_posts(session, [history.post for history in histories], previous={})
     await insert_histories(
         session,
-        WORKSPACE_ID,
         [each for history in histories for each in history.post.destinations],
         {key: value for history in histories for key, value in history.attempts.items()},
         {key: value for history in histories for key, value in history.evidence.items()},

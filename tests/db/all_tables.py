@@ -5,10 +5,10 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text, update
+from sqlalchemy import TextClause, select, text, update
 
 from app.db.core.database import Database
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.models import (
     AccountCredentials,
     AccountPause,
@@ -48,6 +48,7 @@ from tests.factories import (
     unknown,
     waiting_for_retry,
 )
+from tests.raw_statements import run_raw
 
 WORKSPACE = UUID(int=0xA)
 KEY = UUID(int=0xB)
@@ -126,12 +127,13 @@ async def add_row_in_every_table(database: Database) -> Ids:
 async def add_event(database: Database, ids: Ids) -> None:
     """Append an event to the workspace, with all foreign keys set."""
 
-    async def work(session: WriteSession) -> None:
-        ((seq,),) = await session.rows(
+    async def work(session: AllWorkspacesWriteSession) -> None:
+        ((seq,),) = await run_raw(
+            session,
             update(Workspace)
             .where(Workspace.id == ids.workspace)
             .values(event_seq=Workspace.event_seq + 1)
-            .returning(Workspace.event_seq)
+            .returning(Workspace.event_seq),
         )
         await insert_objects(
             session,
@@ -148,7 +150,7 @@ async def add_event(database: Database, ids: Ids) -> None:
             ),
         )
 
-    await database.write(work)
+    await database.write_all_workspaces(work)
 
 
 async def _add_evidence_and_deliveries(database: Database, ids: Ids) -> None:
@@ -233,7 +235,7 @@ async def _add_evidence_and_deliveries(database: Database, ids: Ids) -> None:
         ),
     ]
 
-    await database.write(lambda session: insert_objects(session, *rows))
+    await database.write_all_workspaces(lambda session: insert_objects(session, *rows))
 
 
 async def _add_encrypted_rows(database: Database, ids: Ids) -> None:
@@ -256,7 +258,7 @@ async def _add_encrypted_rows(database: Database, ids: Ids) -> None:
         ),
         CredentialCanary(**encrypted),
     ]
-    await database.write(lambda session: insert_objects(session, *rows))
+    await database.write_all_workspaces(lambda session: insert_objects(session, *rows))
 
 
 async def all_rows(database: Database) -> dict[str, list[tuple[Any, ...]]]:
@@ -278,9 +280,14 @@ _SELECT_ALL = {
 
 async def dump_rows(database: Database) -> list[tuple[str, str]]:
     """Return all rows of all tables as text, by one statement, to compare them before and after a request."""
-    dump = _SQLITE_DUMP if database.is_sqlite else _POSTGRESQL_DUMP
+    dump = dump_statement(is_sqlite=database.is_sqlite)
     async with database.snapshot() as connection:
-        return sorted((table, row) for table, row in await connection.execute(text(dump)))
+        return sorted((table, row) for table, row in await connection.execute(dump))
+
+
+def dump_statement(*, is_sqlite: bool) -> TextClause:
+    """Return the statement that selects table and text of all rows."""
+    return text(_SQLITE_DUMP if is_sqlite else _POSTGRESQL_DUMP)
 
 
 _SQLITE_DUMP = " UNION ALL ".join(

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import orjson
@@ -20,12 +20,11 @@ from graphql import (
     parse,
     validate,
 )
-from sqlalchemy import literal
+from sqlalchemy import Select, literal
 
 import app.graphql
 from app.db.core.database import Database
-from app.db.core.statements import AnySelect
-from app.db.core.tenancy import WorkspaceIdOrParam
+from app.db.core.tenancy import S, WorkspaceIdOrParam
 from app.db.core.types import PortableUuid
 from app.domain.times import format_instant
 from app.graphql.engine.executable_schema import create_schema
@@ -148,11 +147,11 @@ def disable_tenancy(database_url: str) -> Database:
     return Database(database_url, workspace_filter=use_workspace_without_effect)
 
 
-def use_workspace_without_effect(
-    statement: AnySelect, workspace_id: WorkspaceIdOrParam
-) -> AnySelect:
-    """Keep the parameter, without which a statement cannot run in a batch."""
-    return statement.where(literal(NONEXISTENT, PortableUuid()) != workspace_id)
+def use_workspace_without_effect(statement: S, workspace_id: WorkspaceIdOrParam) -> S:
+    """Keep the parameter of reads, without which they cannot run in a batch."""
+    if isinstance(statement, Select):
+        return cast("S", statement.where(literal(NONEXISTENT, PortableUuid()) != workspace_id))
+    return statement
 
 
 @pytest.fixture

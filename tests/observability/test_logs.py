@@ -24,6 +24,7 @@ from app.observability.logs import configure_logging, log_handler
 from tests.db.core.test_database import INTEGRITY_ERRORS
 from tests.factories import NOW, add_workspace
 from tests.observability.conftest import log_lines
+from tests.raw_statements import run_raw
 
 TOKEN = "pe_live_0123456789abcdef0123456789abcdef"
 
@@ -235,7 +236,7 @@ VALUES = {
 async def log_failure(database: Database, statement: AnyStatement, **values: object) -> Exception:
     """Execute a statement that must fail, log its exception and return it."""
     with pytest.raises(DATABASE_ERRORS) as caught:
-        await database.write(lambda session: session.rows(statement, **values))
+        await database.write_all_workspaces(lambda session: run_raw(session, statement, **values))
     structlog.stdlib.get_logger("app").error("failed", exc_info=caught.value)
     return caught.value
 

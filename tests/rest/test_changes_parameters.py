@@ -162,7 +162,7 @@ async def test_cursor_before_pruned_changes_requires_resync(acme: Tenant) -> Non
     cursors = [start, *(change["cursor"] for change in (await get_changes(acme.client))["changes"])]
     assert await refused_cursors(acme, cursors) == []
 
-    await acme.database.write(partial(delete_events, workspace_id=acme.workspace, last_seq=2))
+    await acme.database.write(acme.workspace, partial(delete_events, last_seq=2))
 
     before = await all_rows(acme.database)
     assert await refused_cursors(acme, cursors) == cursors[:3]

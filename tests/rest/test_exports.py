@@ -51,6 +51,7 @@ from tests.factories import (
 from tests.graphql.transport.asgi_connection import ASGIConnection
 from tests.graphql.transport.test_untimed_requests import request_counts
 from tests.observability.conftest import log_lines, restore_logging  # noqa: F401 - for all tests
+from tests.raw_statements import run_raw
 from tests.rest.envelope import failure_error
 from tests.rest.write_requests import non_retryable_error
 from tests.servers import ServerStarter
@@ -64,7 +65,7 @@ async def add_batches(database: Database, workspace: WorkspaceId) -> None:
     """Add 1,200 destinations."""
     account = await add_account(database, workspace)
     post = await add_post(database, workspace, {account: failed()})
-    await database.write(lambda session: copy_post(session, post.id, 1199))
+    await database.write_all_workspaces(lambda session: copy_post(session, post.id, 1199))
 
 
 # Complete exports
@@ -477,7 +478,7 @@ async def open_export(
     workspace = await add_workspace(database)
     await add_batches(database, workspace)
     if statement is not None:
-        await database.write(lambda session: session.rows(text(statement)))
+        await database.write_all_workspaces(lambda session: run_raw(session, text(statement)))
     key = await add_api_key(database, workspace)
     async with (
         app_lifespan(
@@ -610,7 +611,7 @@ async def test_failure_after_the_first_rows_breaks_the_connection(
 async def test_failure_before_the_first_rows_has_the_envelope(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
     await add_post(acme.database, acme.workspace, {account: failed()})
-    await acme.database.write(lambda session: session.rows(text(BREAK_LAST_ROW)))
+    await acme.database.write_all_workspaces(lambda session: run_raw(session, text(BREAK_LAST_ROW)))
 
     assert failure_error(await acme.client.get(PATH), 500)["code"] == "internal_error"
 
@@ -623,7 +624,7 @@ def test_http_client_notices_an_incomplete_export(
     async def add_key(database: Database) -> str:
         workspace = await add_workspace(database)
         await add_batches(database, workspace)
-        await database.write(lambda session: session.rows(text(BREAK_LAST_ROW)))
+        await database.write_all_workspaces(lambda session: run_raw(session, text(BREAK_LAST_ROW)))
         return (await add_api_key(database, workspace)).token
 
     server = start_server.ready()

@@ -73,16 +73,14 @@ async def test_key_of_different_request_is_refused(
 @only_on_postgresql
 async def test_key_of_running_request_is_refused(acme: Tenant) -> None:
     async def repeat_while_running(session: WriteSession) -> dict[str, Any]:
-        assert await lock_idempotency_key(
-            session, acme.workspace, "createPost", "given:k1", wait=False
-        )
+        assert await lock_idempotency_key(session, "createPost", "given:k1", wait=False)
         before = await all_rows(acme.database)
         response = await send_json(acme, "POST", "/v1/posts", BODY, Idempotency_Key="k1")
         assert response.headers["Retry-After"] == "1"
         assert await all_rows(acme.database) == before
         return failure_error(response, 409)
 
-    error = await acme.database.write(repeat_while_running)
+    error = await acme.database.write(acme.workspace, repeat_while_running)
 
     message = "A request with this idempotency key is running just now."
     assert ordered_json(error) == ordered_json(

@@ -5,9 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.db.core.database import Database
-from app.db.core.write_session import WriteSession
-from app.runtime.fair_slots import FairSlots, current_caller
+from app.runtime.fair_slots import FairSlots
 
 LONG = timedelta(minutes=1)
 
@@ -182,20 +180,3 @@ async def test_failed_work_frees_its_slot() -> None:
             raise ZeroDivisionError
 
     assert slots.is_free("b")
-
-
-async def test_write_of_one_key_passes_waiting_writes_of_another(database: Database) -> None:
-    order: list[str] = []
-
-    async def write(caller: str) -> None:
-        current_caller.set(caller)
-
-        async def work(session: WriteSession) -> None:
-            order.append(caller)
-
-        await database.write(work)
-
-    flood = [asyncio.create_task(write("flood")) for _ in range(50)]
-    await asyncio.gather(*flood, asyncio.create_task(write("client")))
-
-    assert order.index("client") < 25  # in the order of arrival, it would be the last

@@ -260,9 +260,7 @@ async def test_each_read_of_changes_is_reported_once_for_all_subscriptions(
 
 
 async def prune_until(scenario: FeedScenario, last_seq: int) -> None:
-    await scenario.database.write(
-        partial(delete_events, workspace_id=scenario.workspace, last_seq=last_seq)
-    )
+    await scenario.database.write(scenario.workspace, partial(delete_events, last_seq=last_seq))
 
 
 async def test_reader_stops_with_the_last_subscription(scenario: FeedScenario) -> None:

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from app.db.core.database import Database
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import Transaction
 from app.db.models import Attempt, Destination, Event
 from app.db.tools.integrity import find_problems
 from app.domain.account_commands import reconnect
@@ -322,11 +322,11 @@ async def test_account_reconnected_meanwhile_fails_nothing(acme: Tenant, databas
     class ReconnectingDatabase(Database):
         """A database in which the account is reconnected after the reads, before each write."""
 
-        async def write(self, work: Callable[[WriteSession], Awaitable[Any]]) -> Any:
+        async def _write(self, run: Callable[[Transaction], Awaitable[Any]]) -> Any:
             await run_in_transaction(
                 acme.database, write_context(acme.workspace), reconnect_account
             )
-            return await super().write(work)
+            return await super()._write(run)
 
     async with ReconnectingDatabase(database_url) as other:
         await fail_due_on_blocked_accounts(other, NOW)

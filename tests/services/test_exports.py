@@ -56,6 +56,7 @@ from tests.factories import (
     unknown,
     waiting_for_retry,
 )
+from tests.raw_statements import run_raw
 
 WORKSPACE = WorkspaceId(UUID(int=1))
 FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"
@@ -227,7 +228,7 @@ async def many(database: Database) -> Database:
     await add_workspace(database, id=WORKSPACE)
     account = await add_account(database, WORKSPACE)
     post = await add_post(database, WORKSPACE, {account: failed()})
-    await database.write(lambda session: copy_post(session, post.id, 1199))
+    await database.write_all_workspaces(lambda session: copy_post(session, post.id, 1199))
     return database
 
 
@@ -316,14 +317,17 @@ async def test_rows_are_those_of_one_snapshot(many: Database) -> None:
     before = await export_text(many, WORKSPACE, ExportFormat.NDJSON)
     chunks = open_export(many)
     read = (await anext(chunks)).data
-    await many.write(
-        lambda session: session.rows(
+    await many.write_all_workspaces(
+        lambda session: run_raw(
+            session,
             update(Destination)
             .where(Destination.error.is_not(None))
-            .values(error="changed during the export")
+            .values(error="changed during the export"),
         )
     )
-    await many.write(lambda session: session.rows(text("UPDATE post SET deleted_at = created_at")))
+    await many.write_all_workspaces(
+        lambda session: run_raw(session, text("UPDATE post SET deleted_at = created_at"))
+    )
 
     read += b"".join([chunk.data async for chunk in chunks])
 
@@ -342,7 +346,9 @@ async def test_closed_export_leaves_no_transaction(many: Database) -> None:
 async def open_snapshots(database: Database) -> int:
     """Count the transactions that still see an old snapshot."""
     if database.is_sqlite:  # such a reader prevents a checkpoint of later writes
-        await database.write(lambda session: session.rows(text("UPDATE deployment SET id = id")))
+        await database.write_all_workspaces(
+            lambda session: run_raw(session, text("UPDATE deployment SET id = id"))
+        )
         with closing(sqlite3.connect(str(database.url.database), timeout=0)) as connection:
             (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             return int(busy)

@@ -363,7 +363,7 @@ async def set_again_and_refresh(
 ) -> "asyncio.Task[CredentialValues]":
     """Delete the credentials, set others a second later, and start to refresh those."""
     workspace, account = claim.lease.workspace_id, claim.account.id
-    await database.write(lambda session: delete_credentials(session, workspace, account))
+    await database.write(workspace, lambda session: delete_credentials(session, account))
     await add_credentials(database, workspace, account, tokens(7), set_at=NOW + SECOND)
     endpoint = TokenEndpoint()
     endpoint.number = 7

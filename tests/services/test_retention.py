@@ -7,7 +7,6 @@ import pytest
 from sqlalchemy import select
 
 from app.db.core.database import Database
-from app.db.core.writes import insert_rows
 from app.db.models import IdempotencyKey
 from app.db.repositories.events import check_position
 from app.db.tools.integrity import find_problems
@@ -26,6 +25,7 @@ from tests.db.repositories.event_rows import (
     stored_seqs,
 )
 from tests.factories import NOW, add_workspace
+from tests.raw_statements import insert_raw
 from tests.recording_driver import record_writes
 from tests.services.publishing_calls import error_code, run_concurrently
 
@@ -105,7 +105,7 @@ async def test_events_are_pruned_in_batches_of_a_thousand(database: Database, ol
     with record_writes(database) as statements:
         await prune(database)
 
-    last_seqs = [statement.arguments[1] for statement in statements]
+    last_seqs = [statement.arguments[0] for statement in statements]
     assert last_seqs == [*range(1000, old, 1000)] + [old - 1] * bool((old - 1) % 1000)
     assert await stored_seqs(database, workspace) == [old, old + 1, old + 2]
 
@@ -155,7 +155,7 @@ async def add_keys(database: Database, workspace: WorkspaceId, *expiries: dateti
         for number, expires_at in enumerate(expiries)
     ]
 
-    await database.write(lambda session: insert_rows(session, IdempotencyKey, rows))
+    await database.write_all_workspaces(lambda session: insert_raw(session, IdempotencyKey, rows))
 
 
 async def stored_keys(database: Database) -> list[datetime]:

@@ -225,9 +225,9 @@ async def test_only_canaries_of_keys_that_no_row_uses_are_deleted(database: Data
     await add_checkpoint(database, workspace, destination, CHECKPOINT, keys=OTHER_KEYS)
     for keys in (OTHER_KEYS, CredentialKeys([new_private_key()])):
         canary = public_key(keys).seal(CANARY, CANARY_ROW)
-        await database.write(partial(insert_canary, canary=canary))
+        await database.write_all_workspaces(partial(insert_canary, canary=canary))
 
-    await database.write(delete_unused_canaries)
+    await database.write_all_workspaces(delete_unused_canaries)
 
     assert await canary_ids(database) == sorted([OLD_ID, NEW_ID])
 

@@ -43,7 +43,7 @@ async def add_previous_secret(
         encrypted_previous_secret=cipher.encrypt(PREVIOUS_SECRET, row),
         previous_secret_expires_at=NOW + expires_in,
     )
-    await acme.database.write(lambda session: update_webhooks(session, acme.workspace, [changed]))
+    await acme.database.write(acme.workspace, lambda session: update_webhooks(session, [changed]))
 
 
 async def secrets_that_sign(

@@ -24,7 +24,9 @@ from app.domain.webhooks.deliveries import DeliveryState
 from app.domain.webhooks.event_types import WebhookEventType
 from app.domain.webhooks.payloads import webhook_event_id
 from app.services.webhook_deliveries import RemainingEvents
+from tests.db.core.test_database import INTEGRITY_ERRORS
 from tests.factories import NOW, add_account, add_post, add_workspace, published
+from tests.raw_statements import run_raw
 from tests.services.webhook_calls import (
     SECOND,
     SIGNING_KEY,
@@ -165,12 +167,12 @@ async def locked_endpoints(tenant: TenantWithoutServer) -> AsyncIterator[None]:
     is_locked, may_end = asyncio.Event(), asyncio.Event()
 
     async def lock(session: WriteSession) -> None:
-        await lock_webhooks_behind_feed(session, tenant.workspace)
+        await lock_webhooks_behind_feed(session)
         is_locked.set()
         await may_end.wait()
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(tenant.database.write(lock))
+        group.create_task(tenant.database.write(tenant.workspace, lock))
         await is_locked.wait()
         yield
         may_end.set()
@@ -217,9 +219,10 @@ async def test_events_that_cannot_be_read_delay_no_other_workspace(database: Dat
         account = await add_account(database, workspace)
         await add_events(database, workspace, connected(account))
     broken, *others = zip(workspaces, webhooks, strict=True)
-    await database.write(
-        lambda session: session.rows(
-            update(EventRow).where(EventRow.workspace_id == broken[0]).values(kind="post.archived")
+    await database.write_all_workspaces(
+        lambda session: run_raw(
+            session,
+            update(EventRow).where(EventRow.workspace_id == broken[0]).values(kind="post.archived"),
         )
     )
 
@@ -239,9 +242,10 @@ async def test_events_that_were_pruned_are_skipped_with_a_warning(
     account = await add_account(acme.database, acme.workspace)
     webhooks = [await add_webhook(acme.database, acme.workspace) for _ in range(2)]
     await add_events(acme.database, acme.workspace, *[connected(account)] * 3)
-    await acme.database.write(
-        lambda session: session.rows(
-            EventRow.__table__.delete().where(EventRow.seq <= 2)  # type: ignore[attr-defined]
+    await acme.database.write_all_workspaces(
+        lambda session: run_raw(
+            session,
+            EventRow.__table__.delete().where(EventRow.seq <= 2),  # type: ignore[attr-defined]
         )
     )
 
@@ -317,16 +321,12 @@ async def test_endpoint_gets_no_event_of_another_workspace(database: Database) -
 
 
 async def test_missing_workspace_filter_would_be_noticed(database_url: str) -> None:
-    """Proves that the previous test can fail: without the filter, the events of both are mixed."""
+    """Proves that the previous test can fail: without the filter, a foreign key refuses the deliveries."""
     async with Database(
         database_url, workspace_filter=lambda statement, _workspace: statement
     ) as unfiltered:
         tenants = await add_similar_tenants(unfiltered)
         await add_events(unfiltered, tenants[0][0], connected(tenants[0][2]))
         await add_events(unfiltered, tenants[1][0], *[connected(tenants[1][2])] * 3)
-        await store_all(unfiltered)
-        numbers = [
-            len(await stored_deliveries(unfiltered, workspace, webhook_id))
-            for workspace, webhook_id, _ in tenants
-        ]
-    assert numbers != [1, 3]
+        with pytest.raises(INTEGRITY_ERRORS):
+            await store_all(unfiltered)

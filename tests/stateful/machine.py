@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from app.db.core.database import Database
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.models import Base
 from app.db.repositories.posts import load_posts
 from app.db.repositories.workspaces import reserve_account_ids
@@ -21,6 +21,7 @@ from app.domain.posts import Post
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
 from tests.domain.destination_states import make_account
 from tests.factories import NOW, add_api_key, add_workspace
+from tests.raw_statements import run_raw
 from tests.stateful import event_replay
 from tests.stateful.model import ModelPost
 from tests.stateful.publishing_model import PublishingModel
@@ -44,12 +45,12 @@ class ModelMachine(RuleBasedStateMachine):
         self.model = PublishingModel(NOW, dict.fromkeys(ACCOUNTS, True))
 
     async def _create_workspace(self) -> tuple[WorkspaceId, ApiKeyId]:
-        await self._database.write(_delete_all)
+        await self._database.write_all_workspaces(_delete_all)
         workspace = await add_workspace(self._database)
         key = await add_api_key(self._database, workspace)
 
         async def add_accounts(unit: UnitOfWork) -> None:
-            await reserve_account_ids(unit.session, workspace, highest_id=ACCOUNTS[-1])
+            await reserve_account_ids(unit.session, highest_id=ACCOUNTS[-1])
             await unit.save_accounts([*map(make_account, ACCOUNTS)])
 
         context = WriteContext(workspace_id=workspace, actor=key.id, operation="connect", now=NOW)
@@ -147,11 +148,11 @@ async def find_problems_in_publishing(database: Database) -> list[str]:
         return [problem for rule in rules async for problem in rule]
 
 
-async def _delete_all(session: WriteSession) -> None:
+async def _delete_all(session: AllWorkspacesWriteSession) -> None:
     """Delete the rows of earlier examples, which each check would read."""
     for table in reversed(Base.metadata.sorted_tables):
         if table.name != "deployment":
-            await session.rows(table.delete())
+            await run_raw(session, table.delete())
 
 
 def view_of_post(post: Post) -> tuple[object, ...]:

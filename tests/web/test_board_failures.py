@@ -11,6 +11,7 @@ from sqlalchemy import update
 
 from app.db.core.database import Database
 from app.db.models import Destination
+from tests.raw_statements import run_raw
 from tests.servers import DEMO_KEY, ServerProcess
 from tests.web.board_tab import open_tab
 from tests.web.page_session import PageServer
@@ -171,7 +172,7 @@ async def test_period_holds_for_the_group_and_its_retry(
     last_month = datetime.now(UTC) - timedelta(days=20)
     old = update(Destination).where(Destination.error_code == "OLD").values(failed_at=last_month)
     async with Database(page_server.database_url) as database:
-        await database.write(lambda session: session.rows(old))
+        await database.write_all_workspaces(lambda session: run_raw(session, old))
     publisher.create_failures(account_id, 1, "OLD")
     async with open_tab(browser, page_server.url) as tab:
         await tab.open("/failures?period=week")

@@ -14,6 +14,7 @@ from sqlalchemy import update
 from app.db.core.database import Database
 from app.db.models import WebhookDeliveryAttempt
 from app.db.repositories.workspaces import find_workspace_by_name
+from tests.raw_statements import run_raw
 from tests.web.board_api import BoardApi
 from tests.web.board_tab import NARROW, BoardTab, open_tab
 from tests.web.page_session import PageServer
@@ -247,7 +248,7 @@ async def add_hostile_webhook(page_server: PageServer, hostile: HostileWorkspace
             .where(WebhookDeliveryAttempt.delivery_id == delivery_id)
             .values(error=MESSAGE, response_body=MESSAGE)
         )
-        await database.write(lambda session: session.rows(attempt))
+        await database.write_all_workspaces(lambda session: run_raw(session, attempt))
 
 
 async def test_hostile_text_is_only_text_on_every_page(

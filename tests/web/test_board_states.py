@@ -13,6 +13,7 @@ from sqlalchemy import update
 
 from app.db.core.database import Database
 from app.db.models import ApiKey
+from tests.raw_statements import run_raw
 from tests.web.board_feed import Feed
 from tests.web.board_tab import UNAUTHORIZED, open_tab
 from tests.web.page_session import PageServer
@@ -122,7 +123,7 @@ async def test_key_that_expires_asks_for_another_over_the_page(
         expiry = (
             update(ApiKey).where(ApiKey.name == "expiring").values(expires_at=datetime.now(UTC))
         )
-        await db.write(lambda session: session.rows(expiry))
+        await db.write_all_workspaces(lambda session: run_raw(session, expiry))
         dialog = tab.page.get_by_role("dialog", name="Sign in again")
         await expect(dialog).to_be_visible()
         await tab.sign_in(page_server.key)

@@ -16,6 +16,7 @@ from app.domain.ids import WorkspaceId
 from app.domain.webhooks.event_types import WebhookEventType
 from app.services.secret_cipher import new_secrets_key
 from tests.factories import NOW
+from tests.raw_statements import run_raw
 from tests.web.board_feed import Feed
 from tests.web.board_tab import NARROW, BoardTab, open_tab, request_body
 from tests.web.page_session import PageServer
@@ -281,7 +282,7 @@ async def test_deliveries_behind_the_first_hundred_change_without_a_reload(
         .where(WebhookDelivery.webhook_id == webhook_id, WebhookDelivery.event_seq == 1)
         .values(next_attempt_at=None, delivered_at=NOW, attempts=1)
     )
-    await hooks.database.write(lambda session: session.rows(statement))
+    await hooks.database.write_all_workspaces(lambda session: run_raw(session, statement))
     await expect(statuses(tab).last).to_have_text("Delivered", timeout=15_000)
 
 
@@ -324,7 +325,7 @@ async def test_list_is_read_again_after_a_webhook_was_disabled(
 
 async def disable(hooks: HookWorkspace, webhook_id: UUID) -> None:
     statement = update(Webhook).where(Webhook.id == webhook_id).values(is_active=False)
-    await hooks.database.write(lambda session: session.rows(statement))
+    await hooks.database.write_all_workspaces(lambda session: run_raw(session, statement))
 
 
 async def test_error_of_the_list_is_shown_and_gone_after_a_retry(
@@ -369,7 +370,7 @@ async def test_hostile_text_is_only_text(tab: BoardTab, hooks: HookWorkspace) ->
         .where(WebhookDeliveryAttempt.delivery_id == delivery_id)
         .values(error=HOSTILE, response_body=f"{HOSTILE}\u0007")
     )
-    await hooks.database.write(lambda session: session.rows(statement))
+    await hooks.database.write_all_workspaces(lambda session: run_raw(session, statement))
     await sign_in(tab, hooks)
     await tab.page.set_viewport_size(NARROW)
     await expect(tab.page.locator(".webhook h2")).to_contain_text("onerror=alert(1)")

@@ -37,6 +37,7 @@ from tests.factories import (
 )
 from tests.graphql.schema.mutations.mutation_calls import stored_events
 from tests.platforms.publish_requests import publish_problem
+from tests.raw_statements import run_raw
 from tests.services import publishing_calls
 from tests.services.publishing_calls import report_service
 from tests.worker.worker_bench import (
@@ -349,8 +350,8 @@ async def test_account_without_access_is_not_asked(
 ) -> None:
     bench = Bench.create(database)
     await publish_after_unknown(database, workspace, account)
-    await database.write(
-        lambda session: session.rows(update(Account).values(needs_reconnection_since=NOW))
+    await database.write_all_workspaces(
+        lambda session: run_raw(session, update(Account).values(needs_reconnection_since=NOW))
     )
 
     await bench.check_after(DUPLICATE_CHECK_DELAY)
@@ -442,7 +443,9 @@ async def test_post_whose_attempts_ended_a_day_before_is_not_the_one_that_was_fo
     sent = await publish_after_unknown(database, workspace, account)
     old = await add_post(database, workspace, {account: state}, content=TEXT)
     ended = update(Destination).where(Destination.id == old.destinations[0])
-    await database.write(lambda session: session.rows(ended.values(updated_at=NOW - 2 * DAY)))
+    await database.write_all_workspaces(
+        lambda session: run_raw(session, ended.values(updated_at=NOW - 2 * DAY))
+    )
 
     await bench.check_after(DUPLICATE_CHECK_DELAY)
 
@@ -477,7 +480,9 @@ async def test_error_of_one_check_does_not_stop_the_others(
         database, workspace, other, reported=THIRD_COPY, content="Other"
     )
     missing = update(DuplicateCheck).where(DuplicateCheck.account_id == account)
-    await database.write(lambda session: session.rows(missing.values(account_id=999)))
+    await database.write_all_workspaces(
+        lambda session: run_raw(session, missing.values(account_id=999))
+    )
 
     with pytest.raises(ExceptionGroup) as raised:
         await bench.check_after(DUPLICATE_CHECK_DELAY)

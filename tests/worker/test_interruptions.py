@@ -9,7 +9,7 @@ from typing import TypeVar
 import structlog
 
 from app.db.core.database import Database
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import Transaction
 from app.domain.accounts import AccountPublisher
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import Outcome
@@ -52,11 +52,11 @@ class UnavailableDatabase(Database):
         """Called once, after the first started attempt."""
         self.on_claimed: Callable[[], None] = lambda: None
 
-    async def write(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
+    async def _write(self, run: Callable[[Transaction], Awaitable[T]]) -> T:
         if self.is_unavailable:
             self.refused_writes += 1
             raise ServiceUnavailable("The disk is gone.")
-        result = await super().write(work)
+        result = await super()._write(run)
         outcome = result[0] if isinstance(result, tuple) else result
         if isinstance(outcome, list) and outcome:
             self.on_claimed()

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from standardwebhooks import Webhook as StandardWebhook
 
 from app.db.core.database import Database
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import Transaction
 from app.db.models import Webhook, WebhookDeliveryAttempt
 from app.db.repositories.webhooks import last_poll
 from app.domain.errors import ServiceUnavailable
@@ -27,6 +27,7 @@ from app.services.secret_cipher import SecretCipher, new_secrets_key
 from app.services.webhook_deliveries import LEASE_DURATION, secret_row
 from app.worker.webhooks import deliver_in_background
 from tests.factories import NOW, add_account, add_workspace
+from tests.raw_statements import run_raw
 from tests.webhook_events import (
     add_deliveries,
     add_events,
@@ -58,11 +59,11 @@ class UnavailableDatabase(Database):
         self.is_unavailable = False
         self.refused_writes = 0
 
-    async def write(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
+    async def _write(self, run: Callable[[Transaction], Awaitable[T]]) -> T:
         if self.is_unavailable:
             self.refused_writes += 1
             raise ServiceUnavailable("The disk is gone.")
-        return await super().write(work)
+        return await super()._write(run)
 
 
 class CountingClock(FakeClock):
@@ -314,8 +315,10 @@ async def test_secret_that_was_not_decrypted_is_read_again_after_a_minute(
             async with WebhookBench(database, clock, cipher).running_worker():
                 await wait_until(lambda: bool(logs))
                 secret = cipher.encrypt(SECRET, secret_row(target.workspace, target.webhook_id))
-                await database.write(
-                    lambda session: session.rows(update(Webhook).values(encrypted_secret=secret))
+                await database.write_all_workspaces(
+                    lambda session: run_raw(
+                        session, update(Webhook).values(encrypted_secret=secret)
+                    )
                 )
                 await clock.wait_for_polls()
                 assert receiver.received == []

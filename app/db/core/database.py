@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol, Self, TypeAlias, TypeVar
+from typing import Generic, Protocol, Self, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import URL, Dialect, bindparam, func, literal, make_url, select, table, text
@@ -41,6 +41,7 @@ from app.db.core.sqlite import (
 from app.db.core.sqlite_read_driver import SQLiteReadDriver
 from app.db.core.sqlite_write_driver import SQLiteWriteDriver
 from app.db.core.statements import (
+    AllWorkspacesStatement,
     CompiledStatement,
     Record,
     Statement,
@@ -48,39 +49,53 @@ from app.db.core.statements import (
 )
 from app.db.core.tenancy import WorkspaceFilter, restrict_to_workspace
 from app.db.core.write_lock import FileWriteLock, WriteLock
-from app.db.core.write_session import CompiledStatements, Transaction, WriteDriver, WriteSession
+from app.db.core.write_session import (
+    WORKSPACE_PARAM,
+    AllWorkspacesWriteSession,
+    Transaction,
+    WriteDriver,
+    WriteSession,
+    WriteStatements,
+)
 from app.domain.ids import WorkspaceId
 from app.domain.settlement import Transition
 from app.settings import Settings
 
 T = TypeVar("T")
 
-WORKSPACE_PARAM = "workspace"
-"""Bind parameter with the workspace id in every restricted statement."""
+StatementT = TypeVar("StatementT", Statement, AllWorkspacesStatement)
 
-_SELECT_ONE = Statement(select(literal(1)))
-_PROBE_WRITE = text("UPDATE deployment SET id = id")
-_READ_SQLITE_SCHEMA = Statement(select(func.count()).select_from(table("sqlite_master")))
+_SELECT_ONE = AllWorkspacesStatement(select(literal(1)), reason="health of the database")
+_PROBE_WRITE = AllWorkspacesStatement(
+    text("UPDATE deployment SET id = id"), reason="health of the database"
+)
+_READ_SQLITE_SCHEMA = AllWorkspacesStatement(
+    select(func.count()).select_from(table("sqlite_master")),
+    reason="health of the database",
+)
+_REFRESH_STATISTICS = AllWorkspacesStatement(
+    text(REFRESH_STATISTICS), reason="statistics of whole tables"
+)
 
 
-class _StatementReader(ABC):
+class _StatementReader(ABC, Generic[StatementT]):
     """Reads by statements; each one has its own snapshot."""
 
     @abstractmethod
-    async def rows(self, statement: Statement, **values: object) -> Sequence[Record]:
+    async def rows(self, statement: StatementT, **values: object) -> Sequence[Record]:
         """Run a statement with `values` for its bind parameters, and return all rows."""
 
-    async def first(self, statement: Statement, **values: object) -> Record | None:
+    async def first(self, statement: StatementT, **values: object) -> Record | None:
         rows = await self.rows(statement, **values)
         return rows[0] if rows else None
 
-    async def count(self, statement: Statement, **values: object) -> int:
+    async def count(self, statement: StatementT, **values: object) -> int:
         """Return the number of a `SELECT count(*)`."""
         ((number,),) = await self.rows(statement, **values)
         return int(number)
 
 
-class Reader(_StatementReader):
+class Reader(_StatementReader[Statement]):
     """Reads of one workspace; every statement is restricted to the workspace automatically."""
 
     def __init__(
@@ -100,7 +115,7 @@ class Reader(_StatementReader):
         return await self._fetch(compiled, compiled.encode_arguments(values))
 
 
-class AllWorkspacesReader(_StatementReader):
+class AllWorkspacesReader(_StatementReader[AllWorkspacesStatement]):
     """Reads of all workspaces, for the server itself and the operator's commands."""
 
     def __init__(
@@ -111,13 +126,15 @@ class AllWorkspacesReader(_StatementReader):
         self._dialect = dialect
         self._fetch = fetch
         self._uses_reserved_connections = uses_reserved_connections
-        self._statements: WeakKeyDictionary[Statement, CompiledStatement] = WeakKeyDictionary()
+        self._statements: WeakKeyDictionary[AllWorkspacesStatement, CompiledStatement] = (
+            WeakKeyDictionary()
+        )
 
-    async def rows(self, statement: Statement, **values: object) -> Sequence[Record]:
+    async def rows(self, statement: AllWorkspacesStatement, **values: object) -> Sequence[Record]:
         compiled = self._statements.get(statement)
         if compiled is None:
             compiled = replace(
-                compile_statement(statement.select, self._dialect),
+                compile_statement(statement.unrestricted, self._dialect),
                 uses_reserved_connections=self._uses_reserved_connections,
             )
             self._statements[statement] = compiled
@@ -204,7 +221,7 @@ class Database:
         )
         self.key_reader = AllWorkspacesReader(dialect, self._fetch, uses_reserved_connections=False)
         """Reader of API keys, whose workspace is not known before."""
-        self._write_statements: CompiledStatements = WeakKeyDictionary()
+        self._write_statements = WriteStatements(self.write_engine.dialect, workspace_filter)
         self.timeout = timeout
         self._storage_failure: Exception | None = None
         """Last failure caused by the disk or the file, until `ping` can write; damage is not cleared."""
@@ -220,9 +237,9 @@ class Database:
         """Return a reader of one workspace; each statement has its own snapshot."""
         return Reader(workspace_id, self, self._fetch)
 
-    def reader_in(self, session: WriteSession, workspace_id: WorkspaceId) -> Reader:
-        """Return a reader of one workspace inside a write transaction."""
-        return Reader(workspace_id, self, session.transaction.fetch)
+    def reader_in(self, session: WriteSession) -> Reader:
+        """Return a reader inside a write transaction, in the same workspace."""
+        return Reader(session.workspace_id, self, session.transaction.fetch)
 
     @asynccontextmanager
     async def read_connection(self) -> AsyncIterator[AsyncConnection]:
@@ -255,17 +272,29 @@ class Database:
                     if not connection.invalidated:
                         await connection.exec_driver_sql("ROLLBACK")
 
-    async def write(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
-        """Run `work` in one transaction and commit it; any exception rolls it back.
+    async def write(
+        self, workspace_id: WorkspaceId, work: Callable[[WriteSession], Awaitable[T]]
+    ) -> T:
+        """Run `work` in one transaction in a workspace and commit it; any exception rolls it back.
 
         `work` may run more than once, so it must have no effects besides its statements. It must await
         nothing but the session: on SQLite it runs in the writer thread, which raises RuntimeError otherwise.
         """
+        statements = self._write_statements
+        return await self._write(
+            lambda transaction: work(WriteSession(transaction, statements, workspace_id))
+        )
 
-        def run(transaction: Transaction) -> Awaitable[T]:
-            dialect = self.write_engine.dialect
-            return work(WriteSession(transaction, dialect, self._write_statements))
+    async def write_all_workspaces(
+        self, work: Callable[[AllWorkspacesWriteSession], Awaitable[T]]
+    ) -> T:
+        """Do what `write` does, in all workspaces."""
+        statements = self._write_statements
+        return await self._write(
+            lambda transaction: work(AllWorkspacesWriteSession(transaction, statements))
+        )
 
+    async def _write(self, run: Callable[[Transaction], Awaitable[T]]) -> T:
         with translate_unavailable:
             try:
                 return await self.writer.write(run)
@@ -328,7 +357,7 @@ class Database:
         Raises ServiceUnavailable, and changes nothing, if the database is busy.
         """
         if self.is_sqlite:
-            await self.write(lambda session: session.rows(text(REFRESH_STATISTICS)))
+            await self.write_all_workspaces(lambda session: session.rows(_REFRESH_STATISTICS))
 
     def missing_file(self) -> Path | None:
         """Return the path of an SQLite database that does not exist yet, or None."""
@@ -387,7 +416,7 @@ class Database:
             return
         if is_damage(failure):
             raise unavailable_error() from failure
-        await self.write(lambda session: session.rows(_PROBE_WRITE))
+        await self.write_all_workspaces(lambda session: session.rows(_PROBE_WRITE))
         if self._storage_failure is failure:  # no read has found damage since
             self._storage_failure = None
 

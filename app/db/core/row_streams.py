@@ -9,9 +9,10 @@ from typing import Any, Protocol, TypeAlias, TypeVar, cast
 import aiosqlite
 import asyncpg
 
-from app.db.core.database import WORKSPACE_PARAM, Database
+from app.db.core.database import Database
 from app.db.core.postgresql import redact_values
 from app.db.core.statements import CompiledStatement, Record, Statement
+from app.db.core.write_session import WORKSPACE_PARAM
 from app.domain.ids import WorkspaceId
 
 T = TypeVar("T")

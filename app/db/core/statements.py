@@ -40,7 +40,7 @@ LABEL_SEPARATOR = "__"
 
 
 class Statement:
-    """SELECT whose values are named bind parameters.
+    """SELECT inside a workspace, whose values are named bind parameters.
 
     Labels distinguish the columns of several tables: `account__platform` is the column `platform` of the
     related row `account`.
@@ -58,6 +58,17 @@ class Statement:
         self.select = select
         self.point_key = point_key
         self.counts_rows = counts_rows
+
+
+class AllWorkspacesStatement:
+    """Statement that no workspace restricts; the only one that a reader or session of all workspaces runs.
+
+    `reason` says why it needs rows of several workspaces, or of none. `scripts/tenancy --list` prints all.
+    """
+
+    def __init__(self, statement: AnyStatement, *, reason: str) -> None:
+        self.unrestricted = statement
+        self.reason = reason
 
 
 class _ColumnAttributes:

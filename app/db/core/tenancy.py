@@ -1,31 +1,41 @@
-"""Tenant isolation: restricts every table that a statement reads to the workspace of its request."""
+"""Tenant isolation: restricts every table that a statement reads or changes to one workspace."""
 
 import operator
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from sqlalchemy import (
     ARRAY,
     BinaryExpression,
     BindParameter,
     Column,
+    ColumnElement,
+    Delete,
+    Insert,
     Join,
     Label,
     Select,
     Table,
     TableValuedAlias,
     TextClause,
+    Update,
+    UpdateBase,
+    and_,
     bindparam,
     column,
     func,
+    type_coerce,
 )
+from sqlalchemy.dialects.postgresql import dml as postgresql_dml
+from sqlalchemy.dialects.sqlite import dml as sqlite_dml
 from sqlalchemy.sql import FromClause, Subquery
 from sqlalchemy.sql.elements import (
     BooleanClauseList,
     ClauseElement,
     ClauseList,
     Grouping,
+    KeyedColumnElement,
     Null,
     UnaryExpression,
 )
@@ -40,42 +50,141 @@ from app.domain.ids import WorkspaceId
 WorkspaceIdOrParam: TypeAlias = WorkspaceId | BindParameter[Any]
 """Id of the workspace, or the bind parameter that will hold it."""
 
-WorkspaceFilter = Callable[[AnySelect, WorkspaceIdOrParam], AnySelect]
+S = TypeVar("S", bound=AnySelect | UpdateBase)
+
+WORKSPACE_TABLE = "workspace"
+"""Table of the workspaces: its primary key is the workspace of a row."""
 
 
-def restrict_to_workspace(statement: AnySelect, workspace_id: WorkspaceIdOrParam) -> AnySelect:
-    """Add the workspace condition to the statement and to all its subqueries.
+class WorkspaceFilter(Protocol):
+    """Function like `restrict_to_workspace`."""
+
+    def __call__(self, statement: S, workspace_id: WorkspaceIdOrParam, /) -> S: ...
+
+
+def restrict_to_workspace(statement: S, workspace_id: WorkspaceIdOrParam) -> S:
+    """Add the workspace condition to a SELECT, UPDATE, DELETE or upsert, and to all its subqueries.
+
+    Every table is restricted, also those that an UPDATE or DELETE reads only by a column, and that of an
+    INSERT … SELECT. An upsert is restricted by the WHERE of its DO UPDATE, unless the workspace is part of
+    the conflict. The new rows of an INSERT get their workspace from `set_workspace`.
 
     A LEFT JOIN is restricted by its ON clause, which must equate the workspaces of both tables, because a
     WHERE would turn it into an inner join. Raises TypeError for what cannot be restricted: other outer
-    joins, a source that is not a table with a workspace, and raw SQL.
+    joins, a source that is not a table with a workspace, raw SQL, and a new workspace of a stored row.
     """
-    tables: dict[Table, None] = {}
+    columns: dict[Table, ColumnElement[Any]] = {}
     has_subquery = False
     for element in _walk_elements(statement):
         if isinstance(element, Select):
             has_subquery = True
-        elif isinstance(element, Table) and "workspace_id" in element.c:
-            tables[element] = None
+        elif isinstance(element, Table) and (column := _workspace_column(element)) is not None:
+            columns[element] = column
         elif _reads_other_source(element):
             raise TypeError(f"{element} cannot be read inside a workspace")
-    # `.join()` adds no element before compilation; SQLAlchemy builds the Join only then.
-    joins = statement._setup_joins
-    left_joined = {table for table, *_, flags in joins if flags["isouter"]}
-    filtered = [table for table in tables if table not in left_joined]
-    restricted = set(filtered)
-    for table, on_clause, _left, flags in joins:
-        if flags["full"] or (
-            flags["isouter"] and not _equates_workspaces(on_clause, table, restricted)
-        ):
-            raise TypeError("this outer join cannot be read inside a workspace")
-        restricted.add(cast("Table", table))
+    left_joined = (
+        _left_joined_tables(statement, columns) if isinstance(statement, Select) else set()
+    )
+    conditions = [
+        column == workspace_id for table, column in columns.items() if table not in left_joined
+    ]
 
     if has_subquery:
         statement = _restrict_subqueries(
             statement, lambda inner: restrict_to_workspace(inner, workspace_id)
         )
-    return statement.where(*(table.c.workspace_id == workspace_id for table in filtered))
+    match statement:
+        case Select() | Delete():
+            return cast("S", statement.where(*conditions))
+        case Update():
+            check_workspace_unchanged(statement.table, statement._values or ())
+            return cast("S", statement.where(*conditions))
+        case Insert():
+            return cast("S", _restrict_upsert(statement, workspace_id))
+    raise TypeError(f"{statement} cannot run inside a workspace")
+
+
+def set_workspace(statement: Insert, workspace_id: WorkspaceIdOrParam) -> Insert:
+    """Return the INSERT with the workspace of its rows.
+
+    Raises TypeError if the statement sets it already, if its table has none, and for several rows of values
+    or a SELECT that cannot get a column.
+    """
+    column = _workspace_column(statement.table)
+    names = [*(statement._select_names or ()), *map(_key, statement._values or ())]
+    if column is None or column.key in names or statement._multi_values:
+        raise TypeError("this INSERT cannot run inside a workspace")
+    if statement.select is None:
+        return statement.values({column.key: workspace_id})
+    if not isinstance(statement.select, Select):
+        raise TypeError("this INSERT … SELECT cannot run inside a workspace")
+    workspace = type_coerce(workspace_id, column.type)
+    return statement.from_select([*names, column.key], statement.select.add_columns(workspace))
+
+
+def check_workspace_unchanged(table: FromClause, changed: Iterable[object]) -> None:
+    """Raise TypeError if a changed column is that of the workspace."""
+    column = _workspace_column(table)
+    if column is not None and column.key in map(_key, changed):
+        raise TypeError(f"a row of {table} cannot get another workspace")
+
+
+def value_columns(statement: Insert) -> list[str]:
+    """Return the columns of a row of the INSERT, without that of the workspace."""
+    workspace_column = _workspace_column(statement.table)
+    return [column.key for column in statement.table.c if column is not workspace_column]
+
+
+def _restrict_upsert(statement: Insert, workspace_id: WorkspaceIdOrParam) -> Insert:
+    clause = statement._post_values_clause
+    column = _workspace_column(statement.table)
+    if clause is None or isinstance(clause, _DO_NOTHING) or column is None:
+        return statement
+    if not isinstance(clause, _DO_UPDATE) or not clause.inferred_target_elements:
+        raise TypeError("this ON CONFLICT cannot run inside a workspace")
+    check_workspace_unchanged(statement.table, clause.update_values_to_set)
+    if column.key in map(_key, clause.inferred_target_elements):
+        return statement  # the stored row has the workspace of the new one
+    is_restricted = column == workspace_id
+    where = clause.update_whereclause
+    restricted = type(clause)(
+        index_elements=clause.inferred_target_elements,
+        index_where=clause.inferred_target_whereclause,
+        set_=clause.update_values_to_set,
+        where=is_restricted if where is None else and_(where, is_restricted),
+    )
+    return _replace_elements(statement, lambda element: restricted if element is clause else None)
+
+
+_DO_NOTHING = (sqlite_dml.OnConflictDoNothing, postgresql_dml.OnConflictDoNothing)
+_DO_UPDATE = (sqlite_dml.OnConflictDoUpdate, postgresql_dml.OnConflictDoUpdate)
+
+
+def _workspace_column(table: FromClause) -> KeyedColumnElement[Any] | None:
+    """Return the column with the workspace of a row; None if the table has none."""
+    is_workspace = isinstance(table, Table) and table.name == WORKSPACE_TABLE
+    return table.c.id if is_workspace else table.c.get("workspace_id")
+
+
+def _key(column: Any) -> str:
+    """Return the name of a column, which may be a name already."""
+    key: str = getattr(column, "key", column)
+    return key
+
+
+def _left_joined_tables(statement: AnySelect, tables: Iterable[Table]) -> set[object]:
+    """Return the tables of LEFT JOINs; raises TypeError for a join that cannot be restricted."""
+    # `.join()` adds no element before compilation; SQLAlchemy builds the Join only then.
+    joins = statement._setup_joins
+    left_joined: set[object] = {table for table, *_, flags in joins if flags["isouter"]}
+    restricted: set[object] = {table for table in tables if table not in left_joined}
+    for table, on_clause, _left, flags in joins:
+        if flags["full"] or (
+            flags["isouter"] and not _equates_workspaces(on_clause, table, restricted)
+        ):
+            raise TypeError("this outer join cannot be read inside a workspace")
+        restricted.add(table)
+    return left_joined
 
 
 def _equates_workspaces(on_clause: Any, joined: object, restricted: Collection[object]) -> bool:
@@ -94,14 +203,22 @@ def _equates_workspaces(on_clause: Any, joined: object, restricted: Collection[o
     return False
 
 
-def _walk_elements(statement: AnySelect) -> Iterator[ExternallyTraversible]:
-    """Yield the elements of a statement at any depth; a nested SELECT is one element."""
+def _walk_elements(statement: AnySelect | UpdateBase) -> Iterator[ExternallyTraversible]:
+    """Yield the elements of a statement at any depth; a nested SELECT is one element.
+
+    A SELECT has the tables of its columns as elements. An UPDATE or DELETE has not, but reads them.
+    """
+    has_tables = not isinstance(statement, Update | Delete)
     queue: deque[ExternallyTraversible] = deque([statement])
     while queue:
         for element in queue.popleft().get_children():
             yield element
             if not isinstance(element, Select):
                 queue.append(element)
+            if not has_tables and isinstance(element, ColumnClause) and element.table is not None:
+                if not isinstance(element.table, Table):
+                    raise TypeError(f"{element} cannot be read inside a workspace")
+                yield element.table
 
 
 def _reads_other_source(element: ExternallyTraversible) -> bool:
@@ -118,14 +235,19 @@ def _reads_other_source(element: ExternallyTraversible) -> bool:
     )
 
 
-def _restrict_subqueries(
-    statement: AnySelect, restrict: Callable[[AnySelect], AnySelect]
-) -> AnySelect:
-    def replace_subquery(element: ExternallyTraversible, **_: Any) -> ExternallyTraversible | None:
+def _restrict_subqueries(statement: S, restrict: Callable[[AnySelect], AnySelect]) -> S:
+    def replace_subquery(element: ExternallyTraversible) -> ExternallyTraversible | None:
         is_nested = isinstance(element, Select) and element is not statement
         return restrict(cast("AnySelect", element)) if is_nested else None
 
-    return cast("AnySelect", replacement_traverse(statement, {}, replace_subquery))
+    return _replace_elements(statement, replace_subquery)
+
+
+def _replace_elements(
+    statement: S, replace: Callable[[ExternallyTraversible], ExternallyTraversible | None]
+) -> S:
+    """Return a copy in which `replace` has replaced the elements for which it does not return None."""
+    return cast("S", replacement_traverse(statement, {}, lambda element, **_: replace(element)))
 
 
 def batch_point_read(statement: AnySelect, workspace: str, key: str) -> AnySelect:
@@ -161,7 +283,7 @@ def batch_point_read(statement: AnySelect, workspace: str, key: str) -> AnySelec
         .render_derived("request")
     )
 
-    def replace_parameter(element: ExternallyTraversible, **_: Any) -> ExternallyTraversible | None:
+    def replace_parameter(element: ExternallyTraversible) -> ExternallyTraversible | None:
         match element:
             case any_of(column=matched, parameter=name) if name == key:
                 return cast("ExternallyTraversible", matched == request.c.key)
@@ -169,7 +291,7 @@ def batch_point_read(statement: AnySelect, workspace: str, key: str) -> AnySelec
                 return request.c.key if name == key else request.c.workspace
         return None
 
-    batched = cast("AnySelect", replacement_traverse(statement, {}, replace_parameter))
+    batched = _replace_elements(statement, replace_parameter)
     return batched.add_columns(request.c.number.label("request_number"))
 
 

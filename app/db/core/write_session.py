@@ -1,15 +1,37 @@
-"""Session of a write transaction: its statements, compiled once and run by the driver of the engine."""
+"""Sessions of write transactions: their statements, compiled once and run by the driver of the engine."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Dialect
+from sqlalchemy import BindParameter, Dialect, Insert, Update, UpdateBase, bindparam
 
-from app.db.core.statements import AnyStatement, CompiledStatement, Record, compile_statement
+from app.db.core.statements import (
+    AllWorkspacesStatement,
+    AnySelect,
+    CompiledStatement,
+    Record,
+    compile_statement,
+)
+from app.db.core.tenancy import (
+    WorkspaceFilter,
+    check_workspace_unchanged,
+    set_workspace,
+    value_columns,
+)
+from app.domain.ids import WorkspaceId
 
 T = TypeVar("T")
+
+WORKSPACE_PARAM = "workspace"
+"""Bind parameter with the workspace id in every restricted statement."""
+
+WorkspaceStatement: TypeAlias = AnySelect | UpdateBase
+"""SELECT, INSERT, UPDATE or DELETE inside a workspace."""
+
+StatementT = TypeVar("StatementT", WorkspaceStatement, AllWorkspacesStatement)
 
 
 class Transaction(Protocol):
@@ -42,56 +64,139 @@ def suppressed_statement_error() -> RuntimeError:
     return RuntimeError("the work of a write ignored the error of a statement")
 
 
-CompiledStatements: TypeAlias = WeakKeyDictionary[AnyStatement, CompiledStatement]
-"""Cache of compiled statements, each stored for as long as its statement exists."""
+class WriteStatements:
+    """Statements of writes, each compiled before its first run and stored for as long as it exists."""
+
+    compiled: WeakKeyDictionary[object, CompiledStatement]
+
+    def __init__(self, dialect: Dialect, workspace_filter: WorkspaceFilter) -> None:
+        self.is_sqlite = dialect.name == "sqlite"
+        self._dialect = dialect
+        self._workspace_filter = workspace_filter
+        self.compiled = WeakKeyDictionary()
+
+    def compile_restricted(
+        self, statement: WorkspaceStatement, column_keys: Sequence[str] | None = None
+    ) -> CompiledStatement:
+        """Compile a statement, restricted to the workspace of the parameter `workspace`.
+
+        `column_keys` are those of `compile_statement`, by default all columns of an INSERT. Raises TypeError
+        for what cannot be restricted, and for a row that names its workspace.
+        """
+        workspace: BindParameter[Any] = bindparam(WORKSPACE_PARAM)
+        inside = statement
+        if isinstance(inside, Insert | Update):
+            check_workspace_unchanged(inside.table, column_keys or ())
+        if isinstance(inside, Insert):
+            column_keys = column_keys or value_columns(inside)
+            inside = set_workspace(inside, workspace)
+        restricted = self._workspace_filter(inside, workspace)
+        compiled = compile_statement(restricted, self._dialect, column_keys)
+        self.compiled[statement] = compiled
+        return compiled
+
+    def encode_many(
+        self, statement: WorkspaceStatement, rows: Sequence[Mapping[str, object]]
+    ) -> tuple[CompiledStatement, Sequence[Sequence[object]]]:
+        """Return the compiled statement, restricted to workspaces, and its arguments for each row of values.
+
+        The rows have the parameter `workspace`. Raises KeyError and TypeError, see `execute_many`.
+        """
+        compiled = self.compiled.get(statement) or self.compile_restricted(
+            statement, [name for name in rows[0] if name != WORKSPACE_PARAM]
+        )
+        if unknown := rows[0].keys() - {WORKSPACE_PARAM, *compiled.parameters}:
+            raise TypeError(f"the statement has no parameters {sorted(unknown)}")
+        return compiled, [compiled.encode_arguments(row) for row in rows]
+
+    def compile_unrestricted(self, statement: AllWorkspacesStatement) -> CompiledStatement:
+        compiled = compile_statement(statement.unrestricted, self._dialect)
+        self.compiled[statement] = compiled
+        return compiled
 
 
-@dataclass(frozen=True, slots=True)
-class WriteSession:
-    """Statements of one `Database.write` transaction.
+@dataclass(slots=True)
+class _Session(ABC, Generic[StatementT]):
+    """Statements of one write transaction.
 
     On SQLite no method ever suspends, so that the whole transaction runs in one thread. A module should
     create each statement once, because a new one is compiled again.
     """
 
     transaction: Transaction
-    _dialect: Dialect
-    _compiled_statements: CompiledStatements
+    _statements: WriteStatements
 
     @property
     def is_sqlite(self) -> bool:
-        return self._dialect.name == "sqlite"
+        return self._statements.is_sqlite
 
-    async def rows(self, statement: AnyStatement, **values: object) -> Sequence[Record]:
+    @abstractmethod
+    async def rows(self, statement: StatementT, **values: object) -> Sequence[Record]:
         """Run a statement with `values` for its bind parameters; return the rows that it selects or returns.
 
         Raises KeyError for a missing value, and the errors of sqlite3 or asyncpg.
         """
-        compiled = self._compiled_statements.get(statement) or self._compile(statement)
-        return await self.transaction.fetch(compiled, compiled.encode_arguments(values))
 
-    async def first(self, statement: AnyStatement, **values: object) -> Record | None:
+    async def first(self, statement: StatementT, **values: object) -> Record | None:
         """Run a statement and return its first row, or None."""
         rows = await self.rows(statement, **values)
         return rows[0] if rows else None
 
+
+@dataclass(slots=True)
+class WriteSession(_Session[WorkspaceStatement]):
+    """Statements of one write transaction in one workspace, to which each is restricted automatically.
+
+    New rows get the workspace, so no row of values names it.
+    """
+
+    workspace_id: WorkspaceId
+
+    def all_workspaces(self) -> "AllWorkspacesWriteSession":
+        """Return a session of all workspaces in the same transaction."""
+        return AllWorkspacesWriteSession(self.transaction, self._statements)
+
+    async def rows(self, statement: WorkspaceStatement, **values: object) -> Sequence[Record]:
+        statements = self._statements
+        compiled = statements.compiled.get(statement) or statements.compile_restricted(statement)
+        values[WORKSPACE_PARAM] = self.workspace_id
+        return await self.transaction.fetch(compiled, compiled.encode_arguments(values))
+
     async def execute_many(
-        self, statement: AnyStatement, rows: Sequence[Mapping[str, object]]
+        self, statement: WorkspaceStatement, rows: Sequence[Mapping[str, object]]
     ) -> Sequence[Record]:
         """Run a statement once for each row of values, of which there is at least one.
 
         Returns the rows that all runs return. All rows must have the same keys, in all calls; raises
         KeyError for a missing one, and TypeError for one that the statement does not have.
         """
-        compiled = self._compiled_statements.get(statement) or self._compile(statement, [*rows[0]])
-        if unknown := rows[0].keys() - set(compiled.parameters):
-            raise TypeError(f"the statement has no parameters {sorted(unknown)}")
-        arguments = [compiled.encode_arguments(row) for row in rows]
+        own = {WORKSPACE_PARAM: self.workspace_id}
+        compiled, arguments = self._statements.encode_many(
+            statement, [{**row, **own} for row in rows]
+        )
         return await self.transaction.fetch_many(compiled, arguments)
 
-    def _compile(
-        self, statement: AnyStatement, column_keys: Sequence[str] | None = None
-    ) -> CompiledStatement:
-        compiled = compile_statement(statement, self._dialect, column_keys)
-        self._compiled_statements[statement] = compiled
-        return compiled
+
+@dataclass(slots=True)
+class AllWorkspacesWriteSession(_Session[AllWorkspacesStatement]):
+    """Statements of one write transaction over all workspaces, each of which has a reason."""
+
+    def of(self, workspace_id: WorkspaceId) -> WriteSession:
+        """Return a session of one workspace in the same transaction."""
+        return WriteSession(self.transaction, self._statements, workspace_id)
+
+    async def rows(self, statement: AllWorkspacesStatement, **values: object) -> Sequence[Record]:
+        statements = self._statements
+        compiled = statements.compiled.get(statement) or statements.compile_unrestricted(statement)
+        return await self.transaction.fetch(compiled, compiled.encode_arguments(values))
+
+    async def execute_many(
+        self,
+        statement: WorkspaceStatement,
+        rows: Sequence[tuple[WorkspaceId, Mapping[str, object]]],
+    ) -> Sequence[Record]:
+        """Do what `WriteSession.execute_many` does, each row in the workspace beside it."""
+        compiled, arguments = self._statements.encode_many(
+            statement, [{**row, WORKSPACE_PARAM: workspace_id} for workspace_id, row in rows]
+        )
+        return await self.transaction.fetch_many(compiled, arguments)

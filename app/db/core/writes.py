@@ -50,13 +50,13 @@ async def insert_rows(
 async def update_rows(
     session: WriteSession, model: type[DeclarativeBase], rows: Sequence[ColumnValues]
 ) -> None:
-    """Update rows by their primary keys; all rows have the same columns.
+    """Update rows of the workspace by their primary keys; all rows have the same columns.
 
     Raises RuntimeError if one does not exist, which a lock should have prevented.
     """
     if not rows:
         return
-    params = {column.key: f"{_KEY_PREFIX}{column.key}" for column in inspect(model).primary_key}
+    params = {column.key: f"{_KEY_PREFIX}{column.key}" for column in _keys_in_workspace(model)}
     updated = await session.execute_many(
         _update_statement(model, tuple(rows[0])),
         [{params.get(name, name): row[name] for name in row} for row in rows],
@@ -73,9 +73,14 @@ def _insert_statement(model: type[DeclarativeBase], _columns: tuple[str, ...]) -
 
 @cache
 def _update_statement(model: type[DeclarativeBase], _columns: tuple[str, ...]) -> UpdateBase:
-    key = inspect(model).primary_key
+    key = _keys_in_workspace(model)
     conditions = (column == bindparam(f"{_KEY_PREFIX}{column.key}") for column in key)
     return update(model).where(*conditions).returning(key[0])
+
+
+def _keys_in_workspace(model: type[DeclarativeBase]) -> list[ColumnElement[Any]]:
+    """Return the columns of the primary key after the workspace."""
+    return [column for column in inspect(model).primary_key if column.key != "workspace_id"]
 
 
 def insert_with_on_conflict(

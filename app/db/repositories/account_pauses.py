@@ -7,22 +7,19 @@ from functools import cache
 from sqlalchemy import Insert, bindparam, delete, exists, func, select
 
 from app.db.core.database import AllWorkspacesReader, Reader
-from app.db.core.statements import AnyRow, Statement
-from app.db.core.write_session import WriteSession
+from app.db.core.statements import AllWorkspacesStatement, AnyRow, Statement
+from app.db.core.write_session import AllWorkspacesWriteSession, WriteSession
 from app.db.core.writes import insert_with_on_conflict
 from app.db.models import AccountPause, Destination
 from app.domain.accounts import AccountPublisher
 from app.domain.destinations import DestinationStatus
-from app.domain.ids import AccountId, WorkspaceId
+from app.domain.ids import AccountId
 
 
-async def extend_pause(
-    session: WriteSession, workspace_id: WorkspaceId, account_id: AccountId, until: datetime
-) -> None:
+async def extend_pause(session: WriteSession, account_id: AccountId, until: datetime) -> None:
     """Pause an account until a time, unless it is paused for longer."""
     await session.rows(
         _extend_statement(is_sqlite=session.is_sqlite),
-        workspace_id=workspace_id,
         account_id=account_id,
         paused_until=until,
     )
@@ -67,7 +64,7 @@ async def paused_accounts_with_due(reader: AllWorkspacesReader, now: datetime) -
     return await reader.rows(_WITH_DUE, now=now)
 
 
-_WITH_DUE = Statement(
+_WITH_DUE = AllWorkspacesStatement(
     select(AccountPause.workspace_id, AccountPause.account_id, AccountPause.paused_until).where(
         AccountPause.paused_until > bindparam("now"),
         select(func.min(Destination.claimable_at))
@@ -81,21 +78,17 @@ _WITH_DUE = Statement(
         .correlate(AccountPause)
         .scalar_subquery()
         <= bindparam("now"),
-    )
+    ),
+    reason="a worker serves all workspaces",
 )
 
 
-async def delete_pause(
-    session: WriteSession, workspace_id: WorkspaceId, account_id: AccountId
-) -> None:
+async def delete_pause(session: WriteSession, account_id: AccountId) -> None:
     """End the pause of an account, if it is paused."""
-    await session.rows(_DELETE, workspace=workspace_id, account=account_id)
+    await session.rows(_DELETE, account=account_id)
 
 
-_DELETE = delete(AccountPause).where(
-    AccountPause.workspace_id == bindparam("workspace"),
-    AccountPause.account_id == bindparam("account"),
-)
+_DELETE = delete(AccountPause).where(AccountPause.account_id == bindparam("account"))
 
 
 async def has_ended_pauses(reader: AllWorkspacesReader, now: datetime) -> bool:
@@ -105,12 +98,16 @@ async def has_ended_pauses(reader: AllWorkspacesReader, now: datetime) -> bool:
 
 
 _IS_OVER = AccountPause.paused_until <= bindparam("now")
-_HAS_ENDED = Statement(select(exists().where(_IS_OVER)))
+_HAS_ENDED = AllWorkspacesStatement(
+    select(exists().where(_IS_OVER)), reason="maintenance of all workspaces"
+)
 
 
-async def delete_ended_pauses(session: WriteSession, now: datetime) -> None:
+async def delete_ended_pauses(session: AllWorkspacesWriteSession, now: datetime) -> None:
     """Delete the pauses of all workspaces that are over."""
     await session.rows(_DELETE_ENDED, now=now)
 
 
-_DELETE_ENDED = delete(AccountPause).where(_IS_OVER)
+_DELETE_ENDED = AllWorkspacesStatement(
+    delete(AccountPause).where(_IS_OVER), reason="maintenance of all workspaces"
+)

@@ -28,7 +28,13 @@ from app.db.core.projections import (
     columns_except,
     projected_columns,
 )
-from app.db.core.statements import AnyRow, AnySelect, Statement, decoded_values
+from app.db.core.statements import (
+    AllWorkspacesStatement,
+    AnyRow,
+    AnySelect,
+    Statement,
+    decoded_values,
+)
 from app.db.core.types import UtcDateTime, field_names
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import acquire_advisory_lock, write_rows
@@ -37,7 +43,7 @@ from app.db.repositories.account_filters import account_conditions, blocked_cond
 from app.domain.accounts import Account as DomainAccount
 from app.domain.destinations import PERMANENT_CATEGORIES, DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import CANCELLED
-from app.domain.ids import AccountId, PostId, WorkspaceId
+from app.domain.ids import AccountId, PostId
 from app.domain.times import FIRST_INSTANT
 
 ACCOUNT_COLUMNS = columns_except(Account)
@@ -204,11 +210,11 @@ _LOCK_ACCOUNTS = Statement(
 
 
 async def lock_platform_account(
-    session: WriteSession, workspace_id: WorkspaceId, platform: str, platform_user_id: str
+    session: WriteSession, platform: str, platform_user_id: str
 ) -> None:
     """Lock a platform's account, which may not be stored yet, until the transaction ends."""
     await acquire_advisory_lock(
-        session, f"{workspace_id}:account:{platform}:{platform_user_id}", wait=True
+        session, f"{session.workspace_id}:account:{platform}:{platform_user_id}", wait=True
     )
 
 
@@ -253,13 +259,12 @@ _OF_SAME_USER = Statement(
 
 async def write_accounts(
     session: WriteSession,
-    workspace_id: WorkspaceId,
     accounts: Collection[DomainAccount],
     *,
     previous: Collection[AccountId],
 ) -> None:
     """Write accounts; `previous` has the ids of those that exist."""
-    rows = [{"workspace_id": workspace_id, **asdict(account)} for account in accounts]
+    rows = [asdict(account) for account in accounts]
     await write_rows(session, Account, rows, stored_ids=previous)
 
 
@@ -323,7 +328,7 @@ _QUEUED_CONDITIONS = (
     Destination.settled_at.is_(None),
     Destination.status == DestinationStatus.QUEUED,
 )
-_BLOCKED_WITH_DUE = Statement(
+_BLOCKED_WITH_DUE = AllWorkspacesStatement(
     select(Account.workspace_id, Account.id)
     .where(
         blocked_condition(bindparam("now", type_=UtcDateTime())),
@@ -333,7 +338,8 @@ _BLOCKED_WITH_DUE = Statement(
         .scalar_subquery()
         <= bindparam("now"),
     )
-    .limit(bindparam("limit"))
+    .limit(bindparam("limit")),
+    reason="maintenance of all workspaces",
 )
 _DUE_POST_IDS = Statement(
     select(Destination.post_id)

@@ -9,9 +9,9 @@ from sqlalchemy import Insert, bindparam, func, or_, select, update
 from app.db.core.conditions import any_of
 from app.db.core.database import AllWorkspacesReader, Reader
 from app.db.core.projections import columns_except
-from app.db.core.statements import AnyRow, Statement
+from app.db.core.statements import AllWorkspacesStatement, AnyRow, Statement
 from app.db.core.types import UtcDateTime
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession, WriteSession
 from app.db.core.writes import insert_with_on_conflict
 from app.db.models import ApiKey, Workspace
 from app.domain.api_keys import NewApiKey, Scope
@@ -31,7 +31,10 @@ async def find_key(reader: AllWorkspacesReader, digest: bytes) -> AnyRow | None:
     return await reader.first(_KEY_BY_DIGEST, digest=digest)
 
 
-_KEY_BY_DIGEST = Statement(SELECT_KEYS.where(ApiKey.digest == bindparam("digest")))
+_KEY_BY_DIGEST = AllWorkspacesStatement(
+    SELECT_KEYS.where(ApiKey.digest == bindparam("digest")),
+    reason="the workspace of a key is not known before",
+)
 
 
 async def key_names_by_id(reader: Reader, ids: Sequence[ApiKeyId]) -> Sequence[AnyRow]:
@@ -44,7 +47,6 @@ _NAMES_BY_ID = Statement(select(ApiKey.id, ApiKey.name).where(any_of(ApiKey.id, 
 
 async def upsert_key(
     session: WriteSession,
-    workspace_id: WorkspaceId,
     key_id: ApiKeyId,
     key: NewApiKey,
     *,
@@ -56,7 +58,6 @@ async def upsert_key(
     """Insert or reactivate a key of the workspace; return False if another workspace has it."""
     upserted = await session.first(
         _upsert_statement(is_sqlite=session.is_sqlite),
-        workspace_id=workspace_id,
         id=key_id,
         digest=key.digest,
         display_prefix=key.display_prefix,
@@ -77,7 +78,6 @@ def _upsert_statement(*, is_sqlite: bool) -> Insert:
     return insert.on_conflict_do_update(
         index_elements=[ApiKey.digest],
         set_={name: insert.excluded[name] for name in changed},
-        where=ApiKey.workspace_id == insert.excluded.workspace_id,
     ).returning(ApiKey.id)
 
 
@@ -86,36 +86,39 @@ async def list_keys(reader: AllWorkspacesReader) -> Sequence[AnyRow]:
     return await reader.rows(_ALL_KEYS)
 
 
-_ALL_KEYS = Statement(SELECT_KEYS.order_by(Workspace.name, ApiKey.created_at, ApiKey.id))
+_ALL_KEYS = AllWorkspacesStatement(
+    SELECT_KEYS.order_by(Workspace.name, ApiKey.created_at, ApiKey.id),
+    reason="the operator lists the keys of all workspaces",
+)
 
 
-async def revoke_key(session: WriteSession, key_id: ApiKeyId, now: datetime) -> WorkspaceId | None:
+async def revoke_key(
+    session: AllWorkspacesWriteSession, key_id: ApiKeyId, now: datetime
+) -> WorkspaceId | None:
     """Revoke a key; return its workspace, None if it does not exist. An earlier time of revocation stays."""
     row = await session.first(_REVOKE, key_id=key_id, now=now)
     return None if row is None else row.workspace_id
 
 
-_REVOKE = (
+_REVOKE = AllWorkspacesStatement(
     update(ApiKey)
     .where(ApiKey.id == bindparam("key_id"))
     .values(revoked_at=func.coalesce(ApiKey.revoked_at, bindparam("now", type_=UtcDateTime())))
-    .returning(ApiKey.workspace_id)
+    .returning(ApiKey.workspace_id),
+    reason="the operator names a key by its id alone",
 )
 
 
 async def revoke_other_keys(
-    session: WriteSession, workspace_id: WorkspaceId, key: NewApiKey, *, name: str, now: datetime
+    session: WriteSession, key: NewApiKey, *, name: str, now: datetime
 ) -> None:
     """Revoke all other active keys of that name in the workspace."""
-    await session.rows(
-        _REVOKE_OTHERS, workspace=workspace_id, key_name=name, key_digest=key.digest, now=now
-    )
+    await session.rows(_REVOKE_OTHERS, key_name=name, key_digest=key.digest, now=now)
 
 
 _REVOKE_OTHERS = (
     update(ApiKey)
     .where(
-        ApiKey.workspace_id == bindparam("workspace"),
         ApiKey.name == bindparam("key_name"),
         ApiKey.digest != bindparam("key_digest"),
         ApiKey.revoked_at.is_(None),
@@ -125,13 +128,14 @@ _REVOKE_OTHERS = (
 
 
 async def update_last_used(
-    session: WriteSession, last_used_at: Mapping[tuple[WorkspaceId, ApiKeyId], datetime]
+    session: AllWorkspacesWriteSession,
+    last_used_at: Mapping[tuple[WorkspaceId, ApiKeyId], datetime],
 ) -> None:
     """Store the times of last use, at least one; a later time that another process has stored stays."""
     await session.execute_many(
         _UPDATE_LAST_USED,
         [
-            {"key_workspace_id": workspace_id, "key_id": key_id, "used_at": used_at}
+            (workspace_id, {"key_id": key_id, "used_at": used_at})
             for (workspace_id, key_id), used_at in sorted(last_used_at.items())
         ],
     )
@@ -140,7 +144,6 @@ async def update_last_used(
 _UPDATE_LAST_USED = (
     update(ApiKey)
     .where(
-        ApiKey.workspace_id == bindparam("key_workspace_id"),
         ApiKey.id == bindparam("key_id"),
         or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < bindparam("used_at")),
     )

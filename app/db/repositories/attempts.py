@@ -18,7 +18,7 @@ from app.db.models import Attempt, Destination, PublishEvidence
 from app.domain.attempts import Attempt as DomainAttempt
 from app.domain.attempts import Evidence, Failure, Publication
 from app.domain.destinations import Destination as DomainDestination
-from app.domain.ids import DestinationId, WorkspaceId
+from app.domain.ids import DestinationId
 from app.domain.validation.object_reader import MAX_INT32
 
 _MILLISECOND = timedelta(milliseconds=1)
@@ -160,52 +160,48 @@ _EVIDENCE = Statement(
 
 async def write_attempts(
     session: WriteSession,
-    workspace_id: WorkspaceId,
     destination: DomainDestination,
     attempts: Sequence[DomainAttempt],
     *,
     previous: Sequence[DomainAttempt],
 ) -> None:
     """Insert new attempts, and update those in `previous` that have finished since."""
-    rows = [_attempt_row(workspace_id, destination, attempt) for attempt in attempts]
+    rows = [_attempt_row(destination, attempt) for attempt in attempts]
     stored_ids = {attempt.id for attempt in previous}
     await write_rows(session, Attempt, rows, stored_ids=stored_ids)
 
 
 async def insert_evidence(
     session: WriteSession,
-    workspace_id: WorkspaceId,
     destination_id: DestinationId,
     evidence: Evidence,
 ) -> None:
     """Insert a report of a publication, and mark the destination if it is a duplicate."""
-    await _insert_evidence(session, workspace_id, {destination_id: [evidence]})
+    await _insert_evidence(session, {destination_id: [evidence]})
 
 
 async def insert_histories(
     session: WriteSession,
-    workspace_id: WorkspaceId,
     destinations: Iterable[DomainDestination],
     attempts: Mapping[DestinationId, Sequence[DomainAttempt]],
     evidence: Mapping[DestinationId, Sequence[Evidence]],
 ) -> None:
     """Insert the complete attempts and evidence of new destinations, one statement per table."""
     attempt_rows = [
-        _attempt_row(workspace_id, destination, attempt)
+        _attempt_row(destination, attempt)
         for destination in destinations
         for attempt in attempts.get(destination.id, ())
     ]
     await insert_rows(session, Attempt, attempt_rows)
-    await _insert_evidence(session, workspace_id, evidence)
+    await _insert_evidence(session, evidence)
 
 
 async def _insert_evidence(
     session: WriteSession,
-    workspace_id: WorkspaceId,
     evidence: Mapping[DestinationId, Sequence[Evidence]],
 ) -> None:
     rows = [
-        _evidence_row(workspace_id, destination_id, report)
+        _evidence_row(destination_id, report)
         for destination_id, reports in evidence.items()
         for report in reports
     ]
@@ -216,13 +212,11 @@ async def _insert_evidence(
         if not all(report.counted for report in reports)
     ]
     if duplicated_ids:
-        await session.rows(_MARK_DUPLICATED, workspace=workspace_id, ids=duplicated_ids)
+        await session.rows(_MARK_DUPLICATED, ids=duplicated_ids)
 
 
 _MARK_DUPLICATED = (
-    update(Destination)
-    .where(Destination.workspace_id == bindparam("workspace"), any_of(Destination.id, "ids"))
-    .values(is_duplicated=true())
+    update(Destination).where(any_of(Destination.id, "ids")).values(is_duplicated=true())
 )
 
 
@@ -237,9 +231,7 @@ def attempt_from_row(row: Record, relation: str | None = None) -> DomainAttempt:
     return DomainAttempt(**decoded_values(row, _ATTEMPT_FIELDS, relation), failure=failure)
 
 
-def _attempt_row(
-    workspace_id: WorkspaceId, destination: DomainDestination, attempt: DomainAttempt
-) -> ColumnValues:
+def _attempt_row(destination: DomainDestination, attempt: DomainAttempt) -> ColumnValues:
     failure: ColumnValues = dict.fromkeys((*_FAILURE_FIELDS, "retry_after_ms"))
     if attempt.failure is not None:
         retry_after = attempt.failure.retry_after
@@ -248,7 +240,6 @@ def _attempt_row(
             "retry_after_ms": None if retry_after is None else retry_after // _MILLISECOND,
         }
     return {
-        "workspace_id": workspace_id,
         "destination_id": destination.id,
         "account_id": destination.account_id,
         "platform": destination.platform,
@@ -257,11 +248,8 @@ def _attempt_row(
     }
 
 
-def _evidence_row(
-    workspace_id: WorkspaceId, destination_id: DestinationId, evidence: Evidence
-) -> ColumnValues:
+def _evidence_row(destination_id: DestinationId, evidence: Evidence) -> ColumnValues:
     return {
-        "workspace_id": workspace_id,
         "destination_id": destination_id,
         **values_of(evidence, _EVIDENCE_FIELDS),
         **values_of(evidence.publication, _PUBLICATION_FIELDS),

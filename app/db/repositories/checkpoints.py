@@ -8,13 +8,13 @@ from sqlalchemy import Insert, and_, bindparam, delete, exists, select
 
 from app.db.core.conditions import any_of
 from app.db.core.database import AllWorkspacesReader, Reader
-from app.db.core.statements import Statement
-from app.db.core.write_session import WriteSession
+from app.db.core.statements import AllWorkspacesStatement, Statement
+from app.db.core.write_session import AllWorkspacesWriteSession, WriteSession
 from app.db.core.writes import insert_with_on_conflict
 from app.db.models import Destination, DestinationCheckpoint
 from app.domain.credentials import SealedData
 from app.domain.destinations import Outcome
-from app.domain.ids import DestinationId, WorkspaceId
+from app.domain.ids import DestinationId
 
 _DESTINATION_JOIN = and_(
     Destination.workspace_id == DestinationCheckpoint.workspace_id,
@@ -37,7 +37,6 @@ _BY_DESTINATION = Statement(
 
 async def save_checkpoint(
     session: WriteSession,
-    workspace_id: WorkspaceId,
     destination_id: DestinationId,
     data: SealedData,
     now: datetime,
@@ -45,7 +44,6 @@ async def save_checkpoint(
     """Store the checkpoint of a destination, replacing an earlier one."""
     await session.rows(
         _save_statement(is_sqlite=session.is_sqlite),
-        workspace_id=workspace_id,
         destination_id=destination_id,
         key_id=data.key_id,
         sealed=data.sealed,
@@ -63,15 +61,14 @@ def _save_statement(*, is_sqlite: bool) -> Insert:
 
 
 async def delete_checkpoints(
-    session: WriteSession, workspace_id: WorkspaceId, destination_ids: Collection[DestinationId]
+    session: WriteSession, destination_ids: Collection[DestinationId]
 ) -> None:
     """Delete the checkpoints of destinations that are published once more from the beginning."""
-    await session.rows(_DELETE, workspace_id=workspace_id, destination_ids=[*destination_ids])
+    await session.rows(_DELETE, destination_ids=[*destination_ids])
 
 
 _DELETE = delete(DestinationCheckpoint).where(
-    DestinationCheckpoint.workspace_id == bindparam("workspace_id"),
-    any_of(DestinationCheckpoint.destination_id, "destination_ids"),
+    any_of(DestinationCheckpoint.destination_id, "destination_ids")
 )
 
 
@@ -81,7 +78,7 @@ async def has_old_checkpoints(reader: AllWorkspacesReader, before: datetime) -> 
     return bool(has_old)
 
 
-async def delete_old_checkpoints(session: WriteSession, before: datetime) -> None:
+async def delete_old_checkpoints(session: AllWorkspacesWriteSession, before: datetime) -> None:
     """Delete checkpoints of all workspaces that were saved before a time, except for unknown outcomes."""
     await session.rows(_DELETE_OLD, before=before)
 
@@ -92,5 +89,9 @@ _IS_OLD = and_(
     .where(_DESTINATION_JOIN, Destination.outcome != Outcome.UNKNOWN)
     .correlate(DestinationCheckpoint),
 )
-_HAS_OLD = Statement(select(exists().where(_IS_OLD)))
-_DELETE_OLD = delete(DestinationCheckpoint).where(_IS_OLD)
+_HAS_OLD = AllWorkspacesStatement(
+    select(exists().where(_IS_OLD)), reason="maintenance of all workspaces"
+)
+_DELETE_OLD = AllWorkspacesStatement(
+    delete(DestinationCheckpoint).where(_IS_OLD), reason="maintenance of all workspaces"
+)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db.core.database import AllWorkspacesReader, Reader
 from app.db.core.projections import cached_statement
-from app.db.core.statements import AnyRow, Statement
+from app.db.core.statements import AllWorkspacesStatement, AnyRow, Statement
 from app.db.models import POST_JOIN, Destination, Post, Workspace
 from app.domain.accounts import AccountPublisher
 from app.domain.ids import DestinationId, PostId, WorkspaceId, WorkspaceKind
@@ -75,7 +75,7 @@ _Comparison: TypeAlias = Callable[[Any, Any], Any]
 @cached_statement()
 def _select_workspaces(
     claim_time: ClaimTime, comparison: _Comparison, have_platform: tuple[bool, ...]
-) -> Statement:
+) -> AllWorkspacesStatement:
     """Select workspaces by the comparison of their id with `bound`, and groups numbered from 0."""
     column = getattr(Destination, claim_time)
     can_claim = or_(
@@ -86,7 +86,7 @@ def _select_workspaces(
             for index, of_platform in enumerate(have_platform)
         ),
     )
-    return Statement(
+    return AllWorkspacesStatement(
         select(Workspace.id)
         .where(
             comparison(Workspace.id, bindparam("bound")),
@@ -94,7 +94,8 @@ def _select_workspaces(
             can_claim,
         )
         .order_by(Workspace.id)
-        .limit(bindparam("limit"))
+        .limit(bindparam("limit")),
+        reason="a publisher may serve all workspaces",
     )
 
 
@@ -160,8 +161,9 @@ async def expired_leases(
     return await reader.rows(_EXPIRED_LEASES, now=now, limit=limit)
 
 
-_EXPIRED_LEASES = Statement(
+_EXPIRED_LEASES = AllWorkspacesStatement(
     select(Destination.workspace_id, Destination.post_id)
     .where(Destination.lease_token.is_not(None), Destination.lease_expires_at <= bindparam("now"))
-    .limit(bindparam("limit"))
+    .limit(bindparam("limit")),
+    reason="maintenance of all workspaces",
 )

@@ -8,9 +8,9 @@ from sqlalchemy import bindparam, select, update
 
 from app.db.core.conditions import any_of
 from app.db.core.database import AllWorkspacesReader
-from app.db.core.statements import Statement, decoded_values
+from app.db.core.statements import AllWorkspacesStatement, decoded_values
 from app.db.core.types import UtcDateTime, field_names
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession, WriteSession
 from app.db.core.writes import expected_values, is_unchanged
 from app.db.models import AccountCredentials
 from app.domain.ids import AccountId, WorkspaceId
@@ -29,16 +29,17 @@ class PendingVerification:
 
 
 async def request_verifications(
-    session: WriteSession, key_ids: Sequence[str], now: datetime
+    session: AllWorkspacesWriteSession, key_ids: Sequence[str], now: datetime
 ) -> None:
     """Have all credentials with these keys verified, unless they are to be verified already."""
     await session.rows(_REQUEST, key_ids=key_ids, now=now)
 
 
-_REQUEST = (
+_REQUEST = AllWorkspacesStatement(
     update(AccountCredentials)
     .where(any_of(AccountCredentials.key_id, "key_ids"), AccountCredentials.verify_at.is_(None))
-    .values(verify_at=bindparam("now", type_=UtcDateTime()), verify_attempts=0)
+    .values(verify_at=bindparam("now", type_=UtcDateTime()), verify_attempts=0),
+    reason="keys belong to the installation",
 )
 
 
@@ -53,7 +54,7 @@ async def due_verifications(
 _COLUMNS = field_names(PendingVerification)
 
 # Served by ix_credential_verify_at.
-_DUE = Statement(
+_DUE = AllWorkspacesStatement(
     select(*(getattr(AccountCredentials, name) for name in _COLUMNS))
     .where(AccountCredentials.verify_at <= bindparam("now"))
     .order_by(
@@ -61,7 +62,8 @@ _DUE = Statement(
         AccountCredentials.workspace_id,
         AccountCredentials.account_id,
     )
-    .limit(bindparam("limit"))
+    .limit(bindparam("limit")),
+    reason="a worker serves all workspaces",
 )
 
 
@@ -69,7 +71,7 @@ async def lease_verification(
     session: WriteSession, pending: PendingVerification, expires_at: datetime
 ) -> PendingVerification | None:
     """Lease a verification; None if another worker has leased it, or the credentials were changed."""
-    row = await session.first(_LEASE, **expected_values(pending, _COLUMNS), expires_at=expires_at)
+    row = await session.first(_LEASE, **expected_values(pending, _LOCK), expires_at=expires_at)
     if row is None:
         return None
     return replace(pending, verify_at=expires_at, verify_attempts=row.verify_attempts)
@@ -85,10 +87,11 @@ async def settle_verification(
 ) -> bool:
     """Store the result of a leased verification; False if the lease is lost or the credentials changed."""
     changed = {"verified_at": verified_at, "verify_at": verify_at, "verify_error": error}
-    return await session.first(_SETTLE, **expected_values(leased, _COLUMNS), **changed) is not None
+    return await session.first(_SETTLE, **expected_values(leased, _LOCK), **changed) is not None
 
 
-_IS_UNCHANGED = is_unchanged(AccountCredentials, _COLUMNS)
+_LOCK = field_names(PendingVerification, "workspace_id")
+_IS_UNCHANGED = is_unchanged(AccountCredentials, _LOCK)
 _LEASE = (
     update(AccountCredentials)
     .where(_IS_UNCHANGED)

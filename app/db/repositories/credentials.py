@@ -9,13 +9,13 @@ from sqlalchemy import Insert, and_, bindparam, delete, or_, select, update
 
 from app.db.core.conditions import any_of
 from app.db.core.database import AllWorkspacesReader, Reader
-from app.db.core.statements import AnyRow, Statement
+from app.db.core.statements import AllWorkspacesStatement, AnyRow, Statement
 from app.db.core.types import UtcDateTime
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession, WriteSession
 from app.db.core.writes import insert_with_on_conflict
 from app.db.models import AccountCredentials, CredentialCanary, DestinationCheckpoint
 from app.domain.credentials import SealedData
-from app.domain.ids import AccountId, WorkspaceId
+from app.domain.ids import AccountId
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,7 @@ class StoredCredentials:
         return self.refresh_until is not None and now <= self.refresh_until
 
 
-_OF_ACCOUNT = and_(
-    AccountCredentials.workspace_id == bindparam("workspace"),
-    AccountCredentials.account_id == bindparam("account"),
-)
+_OF_ACCOUNT = AccountCredentials.account_id == bindparam("account")
 
 _OF_ACCOUNT_AS_SEEN = and_(
     _OF_ACCOUNT, AccountCredentials.set_at == bindparam("seen_set_at", type_=UtcDateTime())
@@ -89,7 +86,6 @@ _TIMES = Statement(
 
 async def set_credentials(
     session: WriteSession,
-    workspace_id: WorkspaceId,
     account_id: AccountId,
     data: SealedData,
     now: datetime,
@@ -103,7 +99,6 @@ async def set_credentials(
     """
     await session.rows(
         _set_statement(is_sqlite=session.is_sqlite),
-        workspace_id=workspace_id,
         account_id=account_id,
         key_id=data.key_id,
         sealed=data.sealed,
@@ -135,11 +130,9 @@ def _set_statement(*, is_sqlite: bool) -> Insert:
     )
 
 
-async def delete_credentials(
-    session: WriteSession, workspace_id: WorkspaceId, account_id: AccountId
-) -> None:
+async def delete_credentials(session: WriteSession, account_id: AccountId) -> None:
     """Delete the credentials of an account, if it has any."""
-    await session.rows(_DELETE, workspace=workspace_id, account=account_id)
+    await session.rows(_DELETE, account=account_id)
 
 
 _DELETE = delete(AccountCredentials).where(_OF_ACCOUNT)
@@ -147,7 +140,6 @@ _DELETE = delete(AccountCredentials).where(_OF_ACCOUNT)
 
 async def begin_refresh(
     session: WriteSession,
-    workspace_id: WorkspaceId,
     account_id: AccountId,
     seen: StoredCredentials,
     *,
@@ -160,7 +152,6 @@ async def begin_refresh(
     """
     row = await session.first(
         _BEGIN_REFRESH,
-        workspace=workspace_id,
         account=account_id,
         seen_set_at=seen.set_at,
         seen_version=seen.version,
@@ -192,7 +183,6 @@ _BEGIN_REFRESH = (
 
 async def end_refresh(
     session: WriteSession,
-    workspace_id: WorkspaceId,
     account_id: AccountId,
     seen: StoredCredentials,
     *,
@@ -201,7 +191,6 @@ async def end_refresh(
     """End a refresh without new values, unless another process has taken it over."""
     await session.rows(
         _END_REFRESH,
-        workspace=workspace_id,
         account=account_id,
         seen_set_at=seen.set_at,
         fence=fence,
@@ -217,7 +206,6 @@ _END_REFRESH = (
 
 async def store_refreshed(
     session: WriteSession,
-    workspace_id: WorkspaceId,
     account_id: AccountId,
     data: SealedData,
     seen: StoredCredentials,
@@ -231,7 +219,6 @@ async def store_refreshed(
     """
     await session.rows(
         _STORE_REFRESHED,
-        workspace=workspace_id,
         account=account_id,
         new_key_id=data.key_id,
         new_sealed=data.sealed,
@@ -264,12 +251,13 @@ async def list_canaries(reader: AllWorkspacesReader) -> list[SealedData]:
     return [SealedData(row.key_id, row.sealed) for row in await reader.rows(_CANARIES)]
 
 
-_CANARIES = Statement(
-    select(CredentialCanary.key_id, CredentialCanary.sealed).order_by(CredentialCanary.key_id)
+_CANARIES = AllWorkspacesStatement(
+    select(CredentialCanary.key_id, CredentialCanary.sealed).order_by(CredentialCanary.key_id),
+    reason="keys belong to the installation",
 )
 
 
-async def insert_canary(session: WriteSession, canary: SealedData) -> None:
+async def insert_canary(session: AllWorkspacesWriteSession, canary: SealedData) -> None:
     """Store the canary of a key, unless it is stored already."""
     await session.rows(
         _canary_statement(is_sqlite=session.is_sqlite), key_id=canary.key_id, sealed=canary.sealed
@@ -277,17 +265,23 @@ async def insert_canary(session: WriteSession, canary: SealedData) -> None:
 
 
 @cache
-def _canary_statement(*, is_sqlite: bool) -> Insert:
+def _canary_statement(*, is_sqlite: bool) -> AllWorkspacesStatement:
     insert = insert_with_on_conflict(CredentialCanary, is_sqlite=is_sqlite)
-    return insert.on_conflict_do_nothing(index_elements=["key_id"])
+    return AllWorkspacesStatement(
+        insert.on_conflict_do_nothing(index_elements=["key_id"]),
+        reason="keys belong to the installation",
+    )
 
 
-async def delete_unused_canaries(session: WriteSession) -> None:
+async def delete_unused_canaries(session: AllWorkspacesWriteSession) -> None:
     """Delete the canaries of keys with which no row is encrypted."""
     await session.rows(_DELETE_UNUSED_CANARIES)
 
 
-_DELETE_UNUSED_CANARIES = delete(CredentialCanary).where(
-    CredentialCanary.key_id.not_in(select(AccountCredentials.key_id)),
-    CredentialCanary.key_id.not_in(select(DestinationCheckpoint.key_id)),
+_DELETE_UNUSED_CANARIES = AllWorkspacesStatement(
+    delete(CredentialCanary).where(
+        CredentialCanary.key_id.not_in(select(AccountCredentials.key_id)),
+        CredentialCanary.key_id.not_in(select(DestinationCheckpoint.key_id)),
+    ),
+    reason="keys belong to the installation",
 )

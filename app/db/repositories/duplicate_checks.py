@@ -1,15 +1,15 @@
 """Checks for second publications of destinations, and what they are compared with."""
 
 from collections.abc import Sequence, Set
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import and_, bindparam, delete, exists, func, select, update
 
 from app.db.core.conditions import unindexed
 from app.db.core.database import AllWorkspacesReader, Reader
-from app.db.core.statements import Statement, decoded_values
-from app.db.core.types import field_names
+from app.db.core.statements import AllWorkspacesStatement, Statement, decoded_values
+from app.db.core.types import field_names, values_of
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import expected_values, insert_rows, is_unchanged
 from app.db.models import AccountPause, Destination, DuplicateCheck, PublishEvidence
@@ -37,7 +37,7 @@ class PendingCheck:
 
 
 async def add_check(session: WriteSession, check: PendingCheck) -> None:
-    await insert_rows(session, DuplicateCheck, [asdict(check)])
+    await insert_rows(session, DuplicateCheck, [values_of(check, _CHECK_COLUMNS)])
 
 
 async def due_checks(
@@ -53,6 +53,7 @@ async def due_checks(
 
 
 _COLUMNS = field_names(PendingCheck)
+_CHECK_COLUMNS = field_names(PendingCheck, "workspace_id")
 
 
 # Served by ix_duplicate_check_check_at, and the primary key of the pauses.
@@ -80,11 +81,12 @@ _RANKED = select(
     )
     .label("position"),
 ).subquery()
-_DUE = Statement(
+_DUE = AllWorkspacesStatement(
     select(*(_RANKED.c[name] for name in _COLUMNS))
     .where(_RANKED.c.position == 1)
     .order_by(func.random())
-    .limit(bindparam("limit"))
+    .limit(bindparam("limit")),
+    reason="a worker serves all workspaces",
 )
 
 
@@ -103,7 +105,7 @@ async def delete_check(session: WriteSession, check: PendingCheck) -> bool:
     return await session.first(_DELETE, **expected_values(check, _LOCK)) is not None
 
 
-_LOCK = ("workspace_id", "destination_id", "check_at")
+_LOCK = ("destination_id", "check_at")
 _IS_UNCHANGED = is_unchanged(DuplicateCheck, _LOCK)
 _LEASE = (
     update(DuplicateCheck)

@@ -16,12 +16,11 @@ from app.db.core.write_session import WriteSession
 from app.db.core.writes import insert_rows
 from app.domain.errors import ResyncRequired
 from app.domain.events import FEED_START, Event, EventFilter, EventKind, FeedPosition, StoredEvent
-from app.domain.ids import ApiKeyId, WorkspaceId
+from app.domain.ids import ApiKeyId
 
 
 async def append_events(
     session: WriteSession,
-    workspace_id: WorkspaceId,
     events: Sequence[Event],
     *,
     actor: ApiKeyId | None,
@@ -36,16 +35,15 @@ async def append_events(
     """
     if not events:
         return
-    counters = await session.rows(_ADVANCE_COUNTER, workspace=workspace_id, number=len(events))
+    counters = await session.rows(_ADVANCE_COUNTER, number=len(events))
     if not counters:
-        raise ValueError(f"workspace {workspace_id} does not exist")
+        raise ValueError(f"workspace {session.workspace_id} does not exist")
     first = counters[0].event_seq - len(events) + 1
     await insert_rows(
         session,
         models.Event,
         [
             {
-                "workspace_id": workspace_id,
                 "seq": seq,
                 "kind": event.kind.value,
                 "actor_key_id": actor,
@@ -67,7 +65,6 @@ async def append_events(
 
 _ADVANCE_COUNTER = (
     update(models.Workspace)
-    .where(models.Workspace.id == bindparam("workspace"))
     .values(event_seq=models.Workspace.event_seq + bindparam("number"))
     .returning(models.Workspace.event_seq)
 )
@@ -246,14 +243,12 @@ async def oldest_events(reader: Reader, *, limit: int) -> Sequence[tuple[int, da
     return [(row.seq, row.created_at) for row in rows]
 
 
-async def delete_events(session: WriteSession, workspace_id: WorkspaceId, last_seq: int) -> None:
+async def delete_events(session: WriteSession, last_seq: int) -> None:
     """Delete the events up to and including `last_seq`."""
-    await session.rows(_DELETE_UNTIL, workspace=workspace_id, last_seq=last_seq)
+    await session.rows(_DELETE_UNTIL, last_seq=last_seq)
 
 
-_DELETE_UNTIL = delete(models.Event).where(
-    models.Event.workspace_id == bindparam("workspace"), models.Event.seq <= bindparam("last_seq")
-)
+_DELETE_UNTIL = delete(models.Event).where(models.Event.seq <= bindparam("last_seq"))
 
 
 def resync_required_error(argument: str = "after") -> ResyncRequired:

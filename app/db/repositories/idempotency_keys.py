@@ -7,21 +7,22 @@ from typing import Any
 from sqlalchemy import Insert, bindparam, delete, select
 
 from app.db.core.database import AllWorkspacesReader, Reader
-from app.db.core.statements import AnyRow, Statement
-from app.db.core.write_session import WriteSession
+from app.db.core.statements import AllWorkspacesStatement, AnyRow, Statement
+from app.db.core.write_session import AllWorkspacesWriteSession, WriteSession
 from app.db.core.writes import acquire_advisory_lock, insert_with_on_conflict
 from app.db.models import IdempotencyKey
-from app.domain.ids import WorkspaceId
 
 
 async def lock_idempotency_key(
-    session: WriteSession, workspace_id: WorkspaceId, operation: str, key: str, *, wait: bool
+    session: WriteSession, operation: str, key: str, *, wait: bool
 ) -> bool:
     """Lock a key until the transaction ends; return whether the lock was acquired.
 
     With `wait`, the call waits for another holder.
     """
-    return await acquire_advisory_lock(session, f"{workspace_id}:{operation}:{key}", wait=wait)
+    return await acquire_advisory_lock(
+        session, f"{session.workspace_id}:{operation}:{key}", wait=wait
+    )
 
 
 async def find_idempotency_key(reader: Reader, operation: str, key: str) -> AnyRow | None:
@@ -38,7 +39,6 @@ _BY_KEY = Statement(
 
 async def store_outcome(
     session: WriteSession,
-    workspace_id: WorkspaceId,
     operation: str,
     key: str,
     *,
@@ -50,7 +50,6 @@ async def store_outcome(
     """Store the outcome of a request, replacing an expired one."""
     await session.rows(
         _upsert_statement(is_sqlite=session.is_sqlite),
-        workspace_id=workspace_id,
         operation=operation,
         key=key,
         fingerprint=fingerprint,
@@ -78,17 +77,23 @@ async def find_expiry_cutoff(
     return rows[-1].expires_at if rows else None
 
 
-_EXPIRED = Statement(
+_EXPIRED = AllWorkspacesStatement(
     select(IdempotencyKey.expires_at)
     .where(IdempotencyKey.expires_at <= bindparam("now"))
     .order_by(IdempotencyKey.expires_at)
-    .limit(bindparam("limit"))
+    .limit(bindparam("limit")),
+    reason="maintenance of all workspaces",
 )
 
 
-async def delete_expired_idempotency_keys(session: WriteSession, until: datetime) -> None:
+async def delete_expired_idempotency_keys(
+    session: AllWorkspacesWriteSession, until: datetime
+) -> None:
     """Delete the keys of all workspaces that expired at `until` or earlier."""
     await session.rows(_DELETE_EXPIRED, until=until)
 
 
-_DELETE_EXPIRED = delete(IdempotencyKey).where(IdempotencyKey.expires_at <= bindparam("until"))
+_DELETE_EXPIRED = AllWorkspacesStatement(
+    delete(IdempotencyKey).where(IdempotencyKey.expires_at <= bindparam("until")),
+    reason="maintenance of all workspaces",
+)

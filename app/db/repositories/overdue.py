@@ -20,7 +20,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.db.core.conditions import unindexed
 from app.db.core.database import AllWorkspacesReader
 from app.db.core.projections import cached_statement
-from app.db.core.statements import AnySelect, Statement
+from app.db.core.statements import AllWorkspacesStatement, AnySelect
 from app.db.core.types import UtcDateTime
 from app.db.models import Destination, Workspace
 from app.domain.destinations import MAX_DUE, MAX_OVERDUE, OVERDUE_AFTER, Backlog
@@ -80,7 +80,7 @@ _MAX_RECENTLY_RETRIED = 100
 
 
 @cached_statement()
-def _select_backlog(*, is_sqlite: bool) -> Statement:
+def _select_backlog(*, is_sqlite: bool) -> AllWorkspacesStatement:
     """Select the numbers and the earliest start of claimable destinations and of expired leases.
 
     Served by ix_destination_claimable and ix_destination_leased.
@@ -107,7 +107,7 @@ def _select_backlog(*, is_sqlite: bool) -> Statement:
         .limit(bindparam("max_overdue"))
         .subquery()
     )
-    return Statement(
+    return AllWorkspacesStatement(
         select(
             select(func.count()).select_from(due).scalar_subquery().label("due"),
             select(func.count())
@@ -117,7 +117,8 @@ def _select_backlog(*, is_sqlite: bool) -> Statement:
             _select_oldest_start(workspaces).scalar_subquery().label("waiting_since"),
             func.count(running.c.lease_expires_at).label("running"),
             func.min(running.c.lease_expires_at).label("running_since"),
-        )
+        ),
+        reason="metrics of the installation",
     )
 
 

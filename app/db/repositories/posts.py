@@ -55,7 +55,7 @@ from app.domain.attempts import Attempt
 from app.domain.destinations import Destination as DomainDestination
 from app.domain.destinations import DestinationState, DestinationStatus
 from app.domain.failure_groups import failure_group
-from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
+from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.posts import Post as DomainPost
 from app.domain.posts import PostStatus, post_published_at, search_text
 
@@ -359,7 +359,6 @@ _POST_IDS_BY_DESTINATION = Statement(
 
 async def write_posts(
     session: WriteSession,
-    workspace_id: WorkspaceId,
     posts: Collection[DomainPost],
     *,
     previous: Mapping[PostId, DomainPost],
@@ -376,12 +375,12 @@ async def write_posts(
         if post.id in previous
         for destination in previous[post.id].destinations
     } - {destination.id for post in posts for destination in post.destinations}
-    post_rows = [_post_row(workspace_id, post) for post in posts]
+    post_rows = [_post_row(post) for post in posts]
     await write_rows(session, Post, post_rows, stored_ids=previous)
     if removed_ids:
-        await session.rows(_DELETE_DESTINATIONS, workspace=workspace_id, ids=[*removed_ids])
+        await session.rows(_DELETE_DESTINATIONS, ids=[*removed_ids])
     destination_rows = [
-        _destination_row(workspace_id, post, destination)
+        _destination_row(post, destination)
         for post in posts
         for destination in post.destinations
         if stored.get(destination.id) != destination
@@ -390,14 +389,11 @@ async def write_posts(
     await write_rows(session, Destination, destination_rows, stored_ids=stored)
 
 
-_DELETE_DESTINATIONS = delete(Destination).where(
-    Destination.workspace_id == bindparam("workspace"), any_of(Destination.id, "ids")
-)
+_DELETE_DESTINATIONS = delete(Destination).where(any_of(Destination.id, "ids"))
 
 
-def _post_row(workspace_id: WorkspaceId, post: DomainPost) -> ColumnValues:
+def _post_row(post: DomainPost) -> ColumnValues:
     return {
-        "workspace_id": workspace_id,
         **values_of(post, _POST_FIELDS),
         "status": post.status,
         "published_at": post_published_at(destination.state for destination in post.destinations),
@@ -405,11 +401,8 @@ def _post_row(workspace_id: WorkspaceId, post: DomainPost) -> ColumnValues:
     }
 
 
-def _destination_row(
-    workspace_id: WorkspaceId, post: DomainPost, destination: DomainDestination
-) -> ColumnValues:
+def _destination_row(post: DomainPost, destination: DomainDestination) -> ColumnValues:
     return {
-        "workspace_id": workspace_id,
         "post_id": post.id,
         **values_of(destination, _DESTINATION_FIELDS),
         **state_columns(destination.platform, destination.state),

@@ -9,8 +9,8 @@ from sqlalchemy import Update, and_, bindparam, select, tuple_, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db.core.database import AllWorkspacesReader
-from app.db.core.statements import Statement
-from app.db.core.write_session import WriteSession
+from app.db.core.statements import AllWorkspacesStatement
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.models import (
     Account,
     AccountCredentials,
@@ -41,7 +41,7 @@ class SealedTable:
     """Table of encrypted rows, with the statements that list and replace them."""
 
     lowest_id: RowId
-    listed: Statement
+    listed: AllWorkspacesStatement
     replaced: Update
 
 
@@ -74,13 +74,18 @@ def _sealed_table(
     replaced = (
         update(model)
         .where(
-            model.workspace_id == bindparam("workspace"),
             row_id == bindparam("row_id"),
             model.sealed == bindparam("before"),
         )
         .values(key_id=bindparam("new_key_id"), sealed=bindparam("new_sealed"))
     )
-    return SealedTable(lowest_id, Statement(listed), replaced)
+    return SealedTable(
+        lowest_id,
+        AllWorkspacesStatement(
+            listed, reason="the operator re-encrypts the rows of all workspaces"
+        ),
+        replaced,
+    )
 
 
 CREDENTIALS = _sealed_table(AccountCredentials, AccountCredentials.account_id, Account, 0)
@@ -118,17 +123,21 @@ async def list_sealed_rows(
 
 
 async def replace_sealed_rows(
-    session: WriteSession, table: SealedTable, rows: Sequence[tuple[SealedRow, SealedData]]
+    session: AllWorkspacesWriteSession,
+    table: SealedTable,
+    rows: Sequence[tuple[SealedRow, SealedData]],
 ) -> None:
     """Store new data of at least one row; a row that was changed meanwhile stays unchanged."""
     values = [
-        {
-            "workspace": row.workspace_id,
-            "row_id": row.id,
-            "before": row.data.sealed,
-            "new_key_id": data.key_id,
-            "new_sealed": data.sealed,
-        }
+        (
+            row.workspace_id,
+            {
+                "row_id": row.id,
+                "before": row.data.sealed,
+                "new_key_id": data.key_id,
+                "new_sealed": data.sealed,
+            },
+        )
         for row, data in rows
     ]
     await session.execute_many(table.replaced, values)

@@ -10,9 +10,9 @@ from sqlalchemy import Insert, and_, bindparam, delete, exists, func, or_, selec
 
 from app.db.core.conditions import any_of, sort_key
 from app.db.core.database import AllWorkspacesReader, Reader
-from app.db.core.statements import Record, Statement, decoded_values
+from app.db.core.statements import AllWorkspacesStatement, Record, Statement, decoded_values
 from app.db.core.types import UtcDateTime
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession, WriteSession
 from app.db.core.writes import insert_rows, insert_with_on_conflict, update_rows
 from app.db.models import Webhook, WebhookDelivery, WebhookDeliveryAttempt
 from app.domain.ids import DeliveryId, PostId, WebhookId, WorkspaceId
@@ -77,7 +77,6 @@ _SELECT_STATE = select(
 
 async def insert_deliveries(
     session: WriteSession,
-    workspace_id: WorkspaceId,
     deliveries: Sequence[NewDelivery],
     now: datetime,
 ) -> None:
@@ -86,10 +85,7 @@ async def insert_deliveries(
         state = _values(DeliveryState(next_attempt_at=now), _STATE_FIELDS)
         await session.execute_many(
             _insert_new(is_sqlite=session.is_sqlite),
-            [
-                {"workspace_id": workspace_id, **_values(each, _NEW_FIELDS), **state}
-                for each in deliveries
-            ],
+            [{**_values(each, _NEW_FIELDS), **state} for each in deliveries],
         )
 
 
@@ -126,30 +122,23 @@ _DUE = Statement(
 
 async def store_leases(
     session: WriteSession,
-    workspace_id: WorkspaceId,
     ids: Sequence[DeliveryId],
     token: UUID,
     expires_at: datetime,
 ) -> None:
     """Store the lease of deliveries that were locked before, by one statement for all."""
-    await session.rows(
-        _LEASE, workspace=workspace_id, ids=ids, lease_token=token, next_attempt_at=expires_at
-    )
+    await session.rows(_LEASE, ids=ids, lease_token=token, next_attempt_at=expires_at)
 
 
 _LEASE = (
     update(WebhookDelivery)
-    .where(
-        WebhookDelivery.workspace_id == bindparam("workspace"),
-        any_of(WebhookDelivery.id, "ids"),
-    )
+    .where(any_of(WebhookDelivery.id, "ids"))
     .values(lease_token=bindparam("lease_token"), next_attempt_at=bindparam("next_attempt_at"))
 )
 
 
 async def settle_deliveries(
     session: WriteSession,
-    workspace_id: WorkspaceId,
     results: Sequence[tuple[StoredDelivery, DeliveryState]],
 ) -> set[DeliveryId]:
     """Store new states of leased deliveries.
@@ -159,7 +148,6 @@ async def settle_deliveries(
     """
     rows = [
         {
-            "workspace": workspace_id,
             "delivery": delivery.id,
             "token": delivery.state.lease_token,
             **_values(state, _STATE_FIELDS),
@@ -173,7 +161,6 @@ async def settle_deliveries(
 _SETTLE = (
     update(WebhookDelivery)
     .where(
-        WebhookDelivery.workspace_id == bindparam("workspace"),
         WebhookDelivery.id == bindparam("delivery"),
         WebhookDelivery.lease_token == bindparam("token"),
     )
@@ -265,7 +252,6 @@ _FAILED_COUNT = Statement(
 
 async def resume_deliveries(
     session: WriteSession,
-    workspace_id: WorkspaceId,
     webhook_id: WebhookId,
     after: int,
     now: datetime,
@@ -274,13 +260,12 @@ async def resume_deliveries(
 
     Those that are being attempted stay unchanged.
     """
-    values = {"workspace": workspace_id, "webhook": webhook_id, "after": after, "now": now}
+    values = {"webhook": webhook_id, "after": after, "now": now}
     await session.rows(_MAKE_DUE, **values)
     await session.rows(_GIVE_UP, **values)
 
 
 _IS_UNFINISHED = (
-    WebhookDelivery.workspace_id == bindparam("workspace"),
     WebhookDelivery.webhook_id == bindparam("webhook"),
     WebhookDelivery.delivered_at.is_(None),
     _IS_NOT_LEASED,
@@ -302,22 +287,18 @@ _GIVE_UP = (
 
 
 async def update_deliveries(
-    session: WriteSession, workspace_id: WorkspaceId, states: Mapping[DeliveryId, DeliveryState]
+    session: WriteSession, states: Mapping[DeliveryId, DeliveryState]
 ) -> None:
     """Store the states of deliveries that were locked and loaded before."""
     await update_rows(
         session,
         WebhookDelivery,
-        [
-            {"workspace_id": workspace_id, "id": id_, **_values(state, _STATE_FIELDS)}
-            for id_, state in states.items()
-        ],
+        [{"id": id_, **_values(state, _STATE_FIELDS)} for id_, state in states.items()],
     )
 
 
 async def insert_attempts(
     session: WriteSession,
-    workspace_id: WorkspaceId,
     attempts: Sequence[tuple[DeliveryId, int, DeliveryAttempt]],
 ) -> None:
     """Store attempts of deliveries, each with its number."""
@@ -326,7 +307,6 @@ async def insert_attempts(
         WebhookDeliveryAttempt,
         [
             {
-                "workspace_id": workspace_id,
                 "delivery_id": id_,
                 "number": number,
                 "started_at": attempt.started_at,
@@ -357,15 +337,16 @@ _IS_NOT_DUE = or_(
     WebhookDelivery.next_attempt_at < bindparam("before"),
 )
 _SELECT_KEYS = select(WebhookDelivery.workspace_id, WebhookDelivery.id)
-_OLD = Statement(
+_OLD = AllWorkspacesStatement(
     _SELECT_KEYS.where(WebhookDelivery.created_at < bindparam("before"), _IS_NOT_DUE)
     .order_by(WebhookDelivery.created_at)
-    .limit(bindparam("limit"))
+    .limit(bindparam("limit")),
+    reason="maintenance of all workspaces",
 )
 
 
 async def delete_deliveries(
-    session: WriteSession,
+    session: AllWorkspacesWriteSession,
     deliveries: Sequence[tuple[WorkspaceId, DeliveryId]],
     before: datetime,
 ) -> int:
@@ -373,22 +354,16 @@ async def delete_deliveries(
 
     Return the number of those that an endpoint never received, without those of deleted endpoints.
     """
-    keys = [
-        {"workspace": workspace_id, "delivery": id_, "before": before}
-        for workspace_id, id_ in deliveries
-    ]
+    keys = [(workspace_id, {"delivery": id_, "before": before}) for workspace_id, id_ in deliveries]
     locked = await session.execute_many(_LOCK, keys)
-    old = [{"workspace": row.workspace_id, "delivery": row.id} for row in locked]
+    old = [(row.workspace_id, {"delivery": row.id}) for row in locked]
     if old:
         await session.execute_many(_DELETE_ATTEMPTS, old)
         await session.execute_many(_DELETE, old)
     return sum(row.is_lost for row in locked)
 
 
-_IS_DELIVERY = (
-    WebhookDelivery.workspace_id == bindparam("workspace"),
-    WebhookDelivery.id == bindparam("delivery"),
-)
+_IS_DELIVERY = WebhookDelivery.id == bindparam("delivery")
 _IS_LOST = and_(
     WebhookDelivery.next_attempt_at.is_not(None),
     exists()
@@ -401,15 +376,14 @@ _IS_LOST = and_(
 )
 _LOCK = (
     _SELECT_KEYS.add_columns(_IS_LOST.label("is_lost"))
-    .where(*_IS_DELIVERY, _IS_NOT_DUE)
+    .where(_IS_DELIVERY, _IS_NOT_DUE)
     .with_for_update()
 )
 """Keeps a process from storing an attempt after the others are deleted."""
 _DELETE_ATTEMPTS = delete(WebhookDeliveryAttempt).where(
-    WebhookDeliveryAttempt.workspace_id == bindparam("workspace"),
-    WebhookDeliveryAttempt.delivery_id == bindparam("delivery"),
+    WebhookDeliveryAttempt.delivery_id == bindparam("delivery")
 )
-_DELETE = delete(WebhookDelivery).where(*_IS_DELIVERY)
+_DELETE = delete(WebhookDelivery).where(_IS_DELIVERY)
 
 
 def _stored_delivery(row: Record) -> StoredDelivery:

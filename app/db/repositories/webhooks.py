@@ -8,9 +8,9 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, delete, exists, false, func, select, true, update
 
 from app.db.core.database import AllWorkspacesReader, Reader
-from app.db.core.statements import AnyRow, Record, Statement, decoded_values
+from app.db.core.statements import AllWorkspacesStatement, AnyRow, Record, Statement, decoded_values
 from app.db.core.types import UtcDateTime
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession, WriteSession
 from app.db.core.writes import insert_rows, update_rows
 from app.db.models import Deployment, Webhook, WebhookDelivery, Workspace
 from app.domain.ids import WebhookId, WorkspaceId
@@ -60,10 +60,11 @@ async def list_webhooks(reader: Reader) -> list[StoredWebhook]:
 
 
 _ALL = Statement(_SELECT_WEBHOOKS.order_by(Webhook.created_at, Webhook.id))
-_OF_ALL_WORKSPACES = Statement(
+_OF_ALL_WORKSPACES = AllWorkspacesStatement(
     _SELECT_WEBHOOKS.add_columns(Webhook.workspace_id, Workspace.name.label("workspace_name"))
     .join(Workspace, Workspace.id == Webhook.workspace_id)
-    .order_by(Workspace.name, Webhook.created_at, Webhook.id)
+    .order_by(Workspace.name, Webhook.created_at, Webhook.id),
+    reason="the operator re-encrypts the secrets of all workspaces",
 )
 
 
@@ -102,15 +103,13 @@ class WebhooksBehindFeed(NamedTuple):
     """False if another transaction has locked some."""
 
 
-async def lock_webhooks_behind_feed(
-    session: WriteSession, workspace_id: WorkspaceId
-) -> WebhooksBehindFeed:
+async def lock_webhooks_behind_feed(session: WriteSession) -> WebhooksBehindFeed:
     """Lock the active endpoints without deliveries for the newest events.
 
     Skips those that another transaction has locked. Served by ix_webhook_active.
     """
-    ((number,),) = await session.rows(_COUNT_BEHIND_FEED, workspace=workspace_id)
-    rows = await session.rows(_BEHIND_FEED, workspace=workspace_id)
+    ((number,),) = await session.rows(_COUNT_BEHIND_FEED)
+    rows = await session.rows(_BEHIND_FEED)
     return WebhooksBehindFeed([_stored_webhook(row) for row in rows], len(rows) >= number)
 
 
@@ -122,9 +121,8 @@ _IS_BEHIND_FEED = (
     .correlate(Webhook)
     .scalar_subquery(),
 )
-_OF_WORKSPACE_BEHIND_FEED = (Webhook.workspace_id == bindparam("workspace"), *_IS_BEHIND_FEED)
-_COUNT_BEHIND_FEED = select(func.count()).select_from(Webhook).where(*_OF_WORKSPACE_BEHIND_FEED)
-_BEHIND_FEED = _SELECT_WEBHOOKS.where(*_OF_WORKSPACE_BEHIND_FEED).with_for_update(
+_COUNT_BEHIND_FEED = select(func.count()).select_from(Webhook).where(*_IS_BEHIND_FEED)
+_BEHIND_FEED = _SELECT_WEBHOOKS.where(*_IS_BEHIND_FEED).with_for_update(
     skip_locked=True, key_share=True
 )
 
@@ -138,8 +136,9 @@ async def workspaces_with_new_events(reader: AllWorkspacesReader) -> list[Worksp
     return [WorkspaceId(row.workspace_id) for row in rows]
 
 
-_WORKSPACES_WITH_NEW_EVENTS = Statement(
-    select(Webhook.workspace_id).where(*_IS_BEHIND_FEED).distinct()
+_WORKSPACES_WITH_NEW_EVENTS = AllWorkspacesStatement(
+    select(Webhook.workspace_id).where(*_IS_BEHIND_FEED).distinct(),
+    reason="a process delivers for all workspaces",
 )
 
 
@@ -154,7 +153,7 @@ async def webhooks_with_due_deliveries(
     return await reader.rows(_WITH_DUE_DELIVERIES, now=now)
 
 
-_WITH_DUE_DELIVERIES = Statement(
+_WITH_DUE_DELIVERIES = AllWorkspacesStatement(
     select(Webhook.workspace_id, Webhook.id, Webhook.consecutive_failures).where(
         Webhook.is_active == true(),
         select(func.min(WebhookDelivery.next_attempt_at))
@@ -166,37 +165,32 @@ _WITH_DUE_DELIVERIES = Statement(
         .correlate(Webhook)
         .scalar_subquery()
         <= bindparam("now", type_=UtcDateTime()),
-    )
+    ),
+    reason="a process delivers for all workspaces",
 )
 
 
-async def insert_webhook(
-    session: WriteSession, workspace_id: WorkspaceId, webhook: StoredWebhook
-) -> None:
+async def insert_webhook(session: WriteSession, webhook: StoredWebhook) -> None:
     """Store a new endpoint."""
-    await insert_rows(session, Webhook, [_row(workspace_id, webhook)])
+    await insert_rows(session, Webhook, [_row(webhook)])
 
 
-async def update_webhooks(
-    session: WriteSession, workspace_id: WorkspaceId, webhooks: Sequence[StoredWebhook]
-) -> None:
+async def update_webhooks(session: WriteSession, webhooks: Sequence[StoredWebhook]) -> None:
     """Store endpoints that were locked and loaded before."""
-    await update_rows(session, Webhook, [_row(workspace_id, webhook) for webhook in webhooks])
+    await update_rows(session, Webhook, [_row(webhook) for webhook in webhooks])
 
 
-async def delete_webhook(
-    session: WriteSession, workspace_id: WorkspaceId, webhook_id: WebhookId, now: datetime
-) -> None:
+async def delete_webhook(session: WriteSession, webhook_id: WebhookId, now: datetime) -> None:
     """Mark an endpoint as deleted, and erase its secrets.
 
     Its deliveries are pruned by their age, and after them the endpoint itself.
     """
-    await session.rows(_DELETE, workspace=workspace_id, id=webhook_id, now=now)
+    await session.rows(_DELETE, id=webhook_id, now=now)
 
 
 _DELETE = (
     update(Webhook)
-    .where(Webhook.workspace_id == bindparam("workspace"), Webhook.id == bindparam("id"))
+    .where(Webhook.id == bindparam("id"))
     .values(
         deleted_at=bindparam("now"),
         updated_at=bindparam("now"),
@@ -219,7 +213,7 @@ async def deleted_webhooks_without_deliveries(
     return [(WorkspaceId(row.workspace_id), WebhookId(row.id)) for row in rows]
 
 
-_WITHOUT_DELIVERIES = Statement(
+_WITHOUT_DELIVERIES = AllWorkspacesStatement(
     select(Webhook.workspace_id, Webhook.id)
     .where(
         Webhook.deleted_at.is_not(None),
@@ -230,45 +224,43 @@ _WITHOUT_DELIVERIES = Statement(
         )
         .correlate(Webhook),
     )
-    .limit(bindparam("limit"))
+    .limit(bindparam("limit")),
+    reason="maintenance of all workspaces",
 )
 
 
 async def remove_webhooks(
-    session: WriteSession, webhooks: Sequence[tuple[WorkspaceId, WebhookId]]
+    session: AllWorkspacesWriteSession, webhooks: Sequence[tuple[WorkspaceId, WebhookId]]
 ) -> None:
     """Remove endpoints that `deleted_webhooks_without_deliveries` returned."""
-    keys = [{"workspace": workspace_id, "id": id_} for workspace_id, id_ in webhooks]
+    keys = [(workspace_id, {"id": id_}) for workspace_id, id_ in webhooks]
     await session.execute_many(_REMOVE, keys)
 
 
-_REMOVE = delete(Webhook).where(
-    Webhook.workspace_id == bindparam("workspace"), Webhook.id == bindparam("id")
-)
+_REMOVE = delete(Webhook).where(Webhook.id == bindparam("id"))
 
 
-async def lock_event_counter(session: WriteSession, workspace_id: WorkspaceId) -> int:
+async def lock_event_counter(session: WriteSession) -> int:
     """Lock the workspace's event counter until the transaction ends, and return the number of its last event.
 
     Other transactions can insert rows of the workspace meanwhile, but append no event.
     """
-    ((event_seq,),) = await session.rows(_LOCK_COUNTER, id=workspace_id)
+    ((event_seq,),) = await session.rows(_LOCK_COUNTER)
     return int(event_seq)
 
 
-_LOCK_COUNTER = (
-    select(Workspace.event_seq)
-    .where(Workspace.id == bindparam("id"))
-    .with_for_update(key_share=True)
-)
+_LOCK_COUNTER = select(Workspace.event_seq).with_for_update(key_share=True)
 
 
-async def record_poll(session: WriteSession, now: datetime) -> None:
+async def record_poll(session: AllWorkspacesWriteSession, now: datetime) -> None:
     """Store the time at which a process looked for deliveries."""
     await session.rows(_RECORD_POLL, now=now)
 
 
-_RECORD_POLL = update(Deployment).values(webhooks_polled_at=bindparam("now"))
+_RECORD_POLL = AllWorkspacesStatement(
+    update(Deployment).values(webhooks_polled_at=bindparam("now")),
+    reason="a process delivers for all workspaces",
+)
 
 
 async def last_poll(reader: AllWorkspacesReader) -> datetime | None:
@@ -277,7 +269,9 @@ async def last_poll(reader: AllWorkspacesReader) -> datetime | None:
     return None if row is None else row.webhooks_polled_at
 
 
-_LAST_POLL = Statement(select(Deployment.webhooks_polled_at))
+_LAST_POLL = AllWorkspacesStatement(
+    select(Deployment.webhooks_polled_at), reason="a process delivers for all workspaces"
+)
 
 
 def _stored_webhook(row: Record) -> StoredWebhook:
@@ -287,12 +281,11 @@ def _stored_webhook(row: Record) -> StoredWebhook:
     return StoredWebhook(endpoint=WebhookEndpoint(**values), **stored)
 
 
-def _row(workspace_id: WorkspaceId, webhook: StoredWebhook) -> dict[str, object]:
+def _row(webhook: StoredWebhook) -> dict[str, object]:
     endpoint = asdict(webhook.endpoint)
     for name in ("event_types", "platforms", "account_ids"):
         endpoint[name] = [*endpoint[name]]
     return {
-        "workspace_id": workspace_id,
         **endpoint,
         "feed_seq": webhook.feed_seq,
         **{name: getattr(webhook, name) for name in _SECRET_FIELDS},

@@ -8,8 +8,8 @@ from functools import cache
 from sqlalchemy import Insert, bindparam, func, select, update
 
 from app.db.core.database import AllWorkspacesReader
-from app.db.core.statements import AnyRow, Statement
-from app.db.core.write_session import WriteSession
+from app.db.core.statements import AllWorkspacesStatement, AnyRow
+from app.db.core.write_session import AllWorkspacesWriteSession, WriteSession
 from app.db.core.writes import insert_with_on_conflict
 from app.db.models import Deployment, Workspace
 from app.domain.ids import MAX_ACCOUNT_ID, AccountId, WorkspaceId, WorkspaceKind
@@ -17,7 +17,6 @@ from app.domain.ids import MAX_ACCOUNT_ID, AccountId, WorkspaceId, WorkspaceKind
 
 async def insert_workspace(
     session: WriteSession,
-    workspace_id: WorkspaceId,
     *,
     name: str,
     kind: WorkspaceKind,
@@ -25,10 +24,9 @@ async def insert_workspace(
     next_account_id: int = 1,
     now: datetime,
 ) -> bool:
-    """Insert a workspace; return False, and change nothing, if its id or name exists."""
+    """Insert the workspace of the session; return False, and change nothing, if its id or name exists."""
     inserted = await session.first(
         _insert_statement(is_sqlite=session.is_sqlite),
-        id=workspace_id,
         name=name,
         kind=kind,
         mirror_of=mirror_of,
@@ -45,13 +43,12 @@ def _insert_statement(*, is_sqlite: bool) -> Insert:
     return insert.on_conflict_do_nothing().returning(Workspace.id)
 
 
-async def lock_workspace(session: WriteSession, workspace_id: WorkspaceId) -> bool:
-    """Lock a workspace until the transaction ends; return whether it exists."""
-    return await session.first(_LOCK, workspace=workspace_id) is not None
+async def lock_workspace(session: WriteSession) -> bool:
+    """Lock the workspace until the transaction ends; return whether it exists."""
+    return await session.first(_LOCK) is not None
 
 
-_IS_WORKSPACE = Workspace.id == bindparam("workspace")
-_LOCK = select(Workspace.id).where(_IS_WORKSPACE).with_for_update()
+_LOCK = select(Workspace.id).with_for_update()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,58 +62,61 @@ async def find_workspace_by_name(reader: AllWorkspacesReader, name: str) -> Work
     return None if row is None else WorkspaceRef(WorkspaceId(row.id), row.kind)
 
 
-_BY_NAME = Statement(
-    select(Workspace.id, Workspace.kind).where(Workspace.name == bindparam("name"))
+_BY_NAME = AllWorkspacesStatement(
+    select(Workspace.id, Workspace.kind).where(Workspace.name == bindparam("name")),
+    reason="a name selects the workspace",
 )
 
 
-async def reserve_account_ids(
-    session: WriteSession, workspace_id: WorkspaceId, *, highest_id: AccountId
-) -> None:
+async def reserve_account_ids(session: WriteSession, *, highest_id: AccountId) -> None:
     """Advance the account counter past `highest_id`, and lock it until the transaction ends."""
-    await session.rows(_RESERVE_ACCOUNT_IDS, workspace=workspace_id, highest_id=highest_id)
+    await session.rows(_RESERVE_ACCOUNT_IDS, highest_id=highest_id)
 
 
 _RESERVE_ACCOUNT_IDS = (
     update(Workspace)
-    .where(_IS_WORKSPACE, Workspace.next_account_id <= bindparam("highest_id"))
+    .where(Workspace.next_account_id <= bindparam("highest_id"))
     .values(next_account_id=bindparam("highest_id") + 1)
 )
 
 
-async def allocate_account_id(session: WriteSession, workspace_id: WorkspaceId) -> AccountId | None:
+async def allocate_account_id(session: WriteSession) -> AccountId | None:
     """Return the next account id, or None if none is left; locks the counter until the transaction ends.
 
     MAX_ACCOUNT_ID is never returned, because the counter could not advance past it.
     """
-    row = await session.first(_ALLOCATE_ACCOUNT_ID, workspace=workspace_id)
+    row = await session.first(_ALLOCATE_ACCOUNT_ID)
     return None if row is None else AccountId(row.next_account_id - 1)
 
 
 _ALLOCATE_ACCOUNT_ID = (
     update(Workspace)
-    .where(_IS_WORKSPACE, Workspace.next_account_id < MAX_ACCOUNT_ID)
+    .where(Workspace.next_account_id < MAX_ACCOUNT_ID)
     .values(next_account_id=Workspace.next_account_id + 1)
     .returning(Workspace.next_account_id)
 )
 
 
-async def count_workspaces(session: WriteSession, *, excluded_id: WorkspaceId) -> int:
+async def count_workspaces(session: AllWorkspacesWriteSession, *, excluded_id: WorkspaceId) -> int:
     ((count,),) = await session.rows(_COUNT, excluded_id=excluded_id)
     return int(count)
 
 
-_COUNT = select(func.count()).select_from(Workspace).where(Workspace.id != bindparam("excluded_id"))
+_COUNT = AllWorkspacesStatement(
+    select(func.count()).select_from(Workspace).where(Workspace.id != bindparam("excluded_id")),
+    reason="the first start looks for any workspace",
+)
 
 
 async def list_workspaces(reader: AllWorkspacesReader) -> Sequence[AnyRow]:
     return await reader.rows(_ALL_WORKSPACES)
 
 
-_ALL_WORKSPACES = Statement(
+_ALL_WORKSPACES = AllWorkspacesStatement(
     select(
         Workspace.id, Workspace.name, Workspace.kind, Workspace.mirror_of, Workspace.created_at
-    ).order_by(Workspace.created_at, Workspace.id)
+    ).order_by(Workspace.created_at, Workspace.id),
+    reason="the operator and maintenance list all workspaces",
 )
 
 
@@ -125,7 +125,9 @@ async def load_deployment_key(reader: AllWorkspacesReader) -> bytes:
     return bytes(key)
 
 
-_DEPLOYMENT_KEY = Statement(select(Deployment.secret_key))
+_DEPLOYMENT_KEY = AllWorkspacesStatement(
+    select(Deployment.secret_key), reason="the key belongs to the installation"
+)
 
 
 async def read_database_time(reader: AllWorkspacesReader) -> datetime:
@@ -135,4 +137,4 @@ async def read_database_time(reader: AllWorkspacesReader) -> datetime:
     return now
 
 
-_DATABASE_TIME = Statement(select(func.clock_timestamp()))
+_DATABASE_TIME = AllWorkspacesStatement(select(func.clock_timestamp()), reason="reads no table")

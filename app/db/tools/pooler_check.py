@@ -3,14 +3,15 @@
 from sqlalchemy import func, select
 
 from app.db.core.database import Database
-from app.db.core.statements import Record, Statement
-from app.db.core.write_session import WriteSession
+from app.db.core.statements import AllWorkspacesStatement, Record
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.settings import SettingsError
 
 _DATABASE = (func.pg_postmaster_start_time(), func.current_database())
 _SELECT_DATABASE = select(*_DATABASE)
-_SELECT_DATABASE_AND_MODE = select(*_DATABASE, func.current_setting("transaction_read_only"))
-_READ = Statement(_SELECT_DATABASE_AND_MODE)
+_DATABASE_AND_MODE = AllWorkspacesStatement(
+    select(*_DATABASE, func.current_setting("transaction_read_only")), reason="reads no table"
+)
 
 
 async def check_pooler(database: Database) -> None:
@@ -23,8 +24,8 @@ async def check_pooler(database: Database) -> None:
         return
     async with database.read_connection() as connection:
         direct = tuple((await connection.execute(_SELECT_DATABASE)).one())
-    read = tuple(await database.all_workspaces.first(_READ) or ())
-    record = await database.write(_select_in_write)
+    read = tuple(await database.all_workspaces.first(_DATABASE_AND_MODE) or ())
+    record = await database.write_all_workspaces(_select_in_write)
     written = tuple(record or ())
     if read[:-1] != direct or written[:-1] != direct:
         raise SettingsError(
@@ -37,5 +38,5 @@ async def check_pooler(database: Database) -> None:
         )
 
 
-async def _select_in_write(session: WriteSession) -> Record | None:
-    return await session.first(_SELECT_DATABASE_AND_MODE)
+async def _select_in_write(session: AllWorkspacesWriteSession) -> Record | None:
+    return await session.first(_DATABASE_AND_MODE)

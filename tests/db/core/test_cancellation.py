@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.core.database import Database
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.domain.ids import WorkspaceId
 from tests.db.core.cancellation import cancel_at_await
 from tests.db.core.test_database import (
@@ -29,11 +29,11 @@ async def test_write_cancelled_at_any_await_is_committed_completely_or_not_at_al
     async def cancel_write(name: str, cancelled_at: int) -> int:
         """Write two rows, cancelled at an await; return the number of awaits."""
 
-        async def work(session: WriteSession) -> None:
+        async def work(session: AllWorkspacesWriteSession) -> None:
             for row_name in (f"{name}, first", f"{name}, second"):
                 await insert_objects(session, build_workspace(row_name))
 
-        return await cancel_at_await(database.write(work), await_number=cancelled_at)
+        return await cancel_at_await(database.write_all_workspaces(work), await_number=cancelled_at)
 
     await cancel_write("once", 0)  # opens the connection
     awaits = await cancel_write("whole", 0)

@@ -16,12 +16,13 @@ from sqlalchemy.exc import DBAPIError
 from app.db.core.database import Database
 from app.db.core.statements import Statement
 from app.db.core.types import ColumnValues
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession, WriteSession
 from app.db.core.writes import update_rows
-from app.db.models import Post, Workspace
+from app.db.models import ApiKey, Post, Workspace
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId, WorkspaceKind
 from tests.factories import NOW, add_api_key, add_post, add_workspace, insert_objects
+from tests.raw_statements import run_raw
 
 SHORT_TIMEOUT = timedelta(milliseconds=200)
 INTEGRITY_ERRORS = (sqlite3.IntegrityError, asyncpg.IntegrityConstraintViolationError)
@@ -74,12 +75,12 @@ async def test_reader_cannot_write(database: Database) -> None:
 
 
 async def test_exception_in_a_write_rolls_back(database: Database) -> None:
-    async def work(session: WriteSession) -> None:
+    async def work(session: AllWorkspacesWriteSession) -> None:
         await insert_objects(session, build_workspace("half"))
         raise LookupError("half way")
 
     with pytest.raises(LookupError, match="half way"):
-        await database.write(work)
+        await database.write_all_workspaces(work)
 
     assert await workspace_names(database) == []
 
@@ -87,11 +88,11 @@ async def test_exception_in_a_write_rolls_back(database: Database) -> None:
 async def test_violated_constraint_is_raised_and_rolls_back(database: Database) -> None:
     await add_workspace(database, name="taken")
 
-    async def work(session: WriteSession) -> None:
+    async def work(session: AllWorkspacesWriteSession) -> None:
         await insert_objects(session, build_workspace("free"), build_workspace("taken"))
 
     with pytest.raises(INTEGRITY_ERRORS):
-        await database.write(work)
+        await database.write_all_workspaces(work)
 
     assert await workspace_names(database) == ["taken"]
 
@@ -100,13 +101,13 @@ async def test_write_that_ignores_the_error_of_a_statement_fails(database: Datab
     """PostgreSQL would answer its COMMIT with a rollback, and no error."""
     await add_workspace(database, name="taken")
 
-    async def work(session: WriteSession) -> None:
+    async def work(session: AllWorkspacesWriteSession) -> None:
         await insert_objects(session, build_workspace("free"))
         with pytest.raises(INTEGRITY_ERRORS):
             await insert_objects(session, build_workspace("taken"))
 
     with pytest.raises(RuntimeError, match="ignored the error of a statement"):
-        await database.write(work)
+        await database.write_all_workspaces(work)
     await add_workspace(database, name="next")
 
     assert await workspace_names(database) == ["next", "taken"]
@@ -117,22 +118,28 @@ async def test_concurrent_read_modify_writes_of_two_processes_lose_no_update(
 ) -> None:
     workspace_id = await add_workspace(database)
 
-    async def count(session: WriteSession) -> None:
-        ((current,),) = await session.rows(
-            select(Workspace.event_seq).where(Workspace.id == workspace_id).with_for_update()
+    async def count(session: AllWorkspacesWriteSession) -> None:
+        ((current,),) = await run_raw(
+            session,
+            select(Workspace.event_seq).where(Workspace.id == workspace_id).with_for_update(),
         )
-        await session.rows(
-            update(Workspace).where(Workspace.id == workspace_id).values(event_seq=current + 1)
+        await run_raw(
+            session,
+            update(Workspace).where(Workspace.id == workspace_id).values(event_seq=current + 1),
         )
 
     async with Database(database_url) as other:
-        await asyncio.gather(*(writer.write(count) for writer in [database, other] * 25))
+        await asyncio.gather(
+            *(writer.write_all_workspaces(count) for writer in [database, other] * 25)
+        )
 
     assert await event_seq(database, workspace_id) == 50
 
 
-async def raise_sqlstate(session: WriteSession, sqlstate: str) -> None:
-    await session.rows(text(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{sqlstate}'; END $$"))
+async def raise_sqlstate(session: AllWorkspacesWriteSession, sqlstate: str) -> None:
+    await run_raw(
+        session, text(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{sqlstate}'; END $$")
+    )
 
 
 @only_on_postgresql
@@ -142,13 +149,13 @@ async def test_serialization_failure_repeats_the_whole_transaction(
 ) -> None:
     names: list[str] = []
 
-    async def work(session: WriteSession) -> None:
+    async def work(session: AllWorkspacesWriteSession) -> None:
         names.append(f"attempt {len(names) + 1}")
         await insert_objects(session, build_workspace(names[-1]))
         if len(names) < 3:
             await raise_sqlstate(session, sqlstate)
 
-    await database.write(work)
+    await database.write_all_workspaces(work)
 
     assert names == ["attempt 1", "attempt 2", "attempt 3"]
     assert await workspace_names(database) == ["attempt 3"]
@@ -158,12 +165,12 @@ async def test_serialization_failure_repeats_the_whole_transaction(
 async def test_repeated_serialization_failure_is_unavailable(database: Database) -> None:
     attempts = []
 
-    async def work(session: WriteSession) -> None:
+    async def work(session: AllWorkspacesWriteSession) -> None:
         attempts.append(1)
         await raise_sqlstate(session, "40001")
 
     with pytest.raises(ServiceUnavailable):
-        await database.write(work)
+        await database.write_all_workspaces(work)
 
     assert len(attempts) == 5
 
@@ -180,12 +187,12 @@ MINUTE_LONG_STATEMENT = slow_statement(300_000_000)
 
 
 async def test_statement_over_the_timeout_is_unavailable(short_timeout_database: Database) -> None:
-    async def work(session: WriteSession) -> None:
+    async def work(session: AllWorkspacesWriteSession) -> None:
         await insert_objects(session, build_workspace("half"))
-        await session.rows(MINUTE_LONG_STATEMENT)
+        await run_raw(session, MINUTE_LONG_STATEMENT)
 
     with pytest.raises(ServiceUnavailable):
-        await short_timeout_database.write(work)
+        await short_timeout_database.write_all_workspaces(work)
 
     assert await workspace_names(short_timeout_database) == []
 
@@ -206,8 +213,8 @@ async def test_lock_held_over_the_timeout_is_unavailable(
     async with database.schema_transaction() as connection:
         await connection.execute(rename.values(name="slow"))
         with pytest.raises(ServiceUnavailable):
-            await short_timeout_database.write(
-                lambda session: session.rows(rename.values(name="quick"))
+            await short_timeout_database.write_all_workspaces(
+                lambda session: run_raw(session, rename.values(name="quick"))
             )
 
     assert await workspace_names(database) == ["slow"]
@@ -274,7 +281,7 @@ async def test_connection_of_a_tool_is_closed_after_use(database: Database) -> N
         pid = await connection.scalar(text("SELECT pg_backend_pid()"))
     is_open = text(f"SELECT pid FROM pg_stat_activity WHERE pid = {pid}")
     async with asyncio.timeout(5):
-        while await database.write(lambda session: session.rows(is_open)):  # noqa: ASYNC110
+        while await database.write_all_workspaces(lambda session: run_raw(session, is_open)):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -291,10 +298,12 @@ async def test_terminated_connection_is_replaced(database: Database) -> None:
 async def test_write_replaces_connections_that_were_terminated_while_idle(
     database: Database,
 ) -> None:
-    async def wait(session: WriteSession) -> None:
-        await session.rows(text("SELECT pg_sleep(0.1)"))
+    async def wait(session: AllWorkspacesWriteSession) -> None:
+        await run_raw(session, text("SELECT pg_sleep(0.1)"))
 
-    await asyncio.gather(*(database.write(wait) for _ in range(5)))  # opens all connections
+    await asyncio.gather(
+        *(database.write_all_workspaces(wait) for _ in range(5))
+    )  # opens all connections
     async with database.schema_transaction() as connection:
         await connection.execute(TERMINATE_OTHER_CONNECTIONS)
 
@@ -304,28 +313,30 @@ async def test_write_replaces_connections_that_were_terminated_while_idle(
 
 
 async def test_updating_a_missing_row_raises_and_rolls_back(database: Database) -> None:
-    workspace_id = await add_workspace(database, name="before")
+    workspace_id = await add_workspace(database)
+    key = await add_api_key(database, workspace_id, name="before")
 
     async def work(session: WriteSession) -> None:
-        rows: list[ColumnValues] = [{"id": id_, "name": "after"} for id_ in (workspace_id, uuid4())]
-        await update_rows(session, Workspace, rows)
+        rows: list[ColumnValues] = [{"id": id_, "name": "after"} for id_ in (key.id, uuid4())]
+        await update_rows(session, ApiKey, rows)
 
-    with pytest.raises(RuntimeError, match="1 rows of workspace do not exist"):
-        await database.write(work)
+    with pytest.raises(RuntimeError, match="1 rows of api_key do not exist"):
+        await database.write(workspace_id, work)
 
-    assert await workspace_names(database) == ["before"]
+    async with database.read_connection() as connection:
+        assert await connection.scalar(select(ApiKey.name)) == "before"
 
 
 @only_on_postgresql
 async def test_write_whose_connection_is_terminated_is_unavailable_and_rolled_back(
     database: Database,
 ) -> None:
-    async def work(session: WriteSession) -> None:
+    async def work(session: AllWorkspacesWriteSession) -> None:
         await insert_objects(session, build_workspace("lost"))
-        await session.rows(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        await run_raw(session, text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
     with pytest.raises(ServiceUnavailable):
-        await database.write(work)
+        await database.write_all_workspaces(work)
 
     assert await workspace_names(database) == []
 
@@ -398,15 +409,16 @@ async def test_stored_values_are_read_unchanged(database: Database) -> None:
 
 
 async def test_naive_datetime_is_refused(database: Database) -> None:
-    async def work(session: WriteSession) -> None:
+    async def work(session: AllWorkspacesWriteSession) -> None:
         values = {"id": uuid4(), "name": "naive", "kind": "local", "event_seq": 0}
-        await session.rows(
+        await run_raw(
+            session,
             insert(Workspace).values(
                 **values, next_account_id=1, created_at=NOW.replace(tzinfo=None)
-            )
+            ),
         )
 
     with pytest.raises(Exception, match="a stored datetime needs a time zone"):
-        await database.write(work)
+        await database.write_all_workspaces(work)
 
     assert await workspace_names(database) == []

@@ -14,13 +14,14 @@ from sqlalchemy.exc import OperationalError
 
 from app.db.core.database import Database, ReadDriver
 from app.db.core.failures import describe_failure, is_storage_failure, is_unavailable
-from app.db.core.statements import CompiledStatement, Record, Statement
-from app.db.core.write_session import Transaction, WriteDriver, WriteSession
+from app.db.core.statements import CompiledStatement, Record
+from app.db.core.write_session import AllWorkspacesWriteSession, Transaction, WriteDriver
 from app.db.migrations import migrate
 from app.db.models import Deployment
 from app.domain.errors import ServiceUnavailable
 from tests.db.core.test_database import only_on_sqlite
 from tests.factories import NOW, add_workspace
+from tests.raw_statements import of_test, run_raw
 
 T = TypeVar("T")
 
@@ -173,7 +174,7 @@ async def test_damage_that_is_found_during_the_write_of_a_probe_is_remembered(
         async def find_damage() -> None:
             reader.is_damaged = True
             with pytest.raises(ServiceUnavailable):
-                await database.all_workspaces.rows(Statement(select(Deployment.id)))
+                await database.all_workspaces.rows(of_test(select(Deployment.id)))
             reader.is_damaged = False
 
         writer.is_full = True
@@ -188,15 +189,17 @@ async def test_damage_that_is_found_during_the_write_of_a_probe_is_remembered(
 
 @only_on_sqlite
 async def test_full_database_is_reported(database: Database) -> None:
-    async def limit_size(session: WriteSession) -> None:
-        await session.rows(text("PRAGMA max_page_count = 1"))  # of all pages, no more are allowed
+    async def limit_size(session: AllWorkspacesWriteSession) -> None:
+        await run_raw(
+            session, text("PRAGMA max_page_count = 1")
+        )  # of all pages, no more are allowed
 
-    async def fill(session: WriteSession) -> None:
-        await session.rows(text("CREATE TABLE filler AS SELECT zeroblob(100000) AS content"))
+    async def fill(session: AllWorkspacesWriteSession) -> None:
+        await run_raw(session, text("CREATE TABLE filler AS SELECT zeroblob(100000) AS content"))
 
-    await database.write(limit_size)
+    await database.write_all_workspaces(limit_size)
     with pytest.raises(ServiceUnavailable) as raised:
-        await database.write(fill)
+        await database.write_all_workspaces(fill)
 
     assert raised.value.__cause__ is not None
     assert describe_failure(raised.value.__cause__) == FULL

@@ -372,8 +372,8 @@ async def test_read_inside_a_write_joins_no_batch(stubbed: Database, stub: Point
     account = await add_account(stubbed, workspace)
 
     async def work(session: Any) -> list[Any]:
-        reader = stubbed.reader_in(session, workspace)
+        reader = stubbed.reader_in(session)
         return [await read_id(reader, id=account) for _ in range(2)]
 
     stub.one = stub.many = FAILURE
-    assert await stubbed.write(work) == [account, account]
+    assert await stubbed.write(workspace, work) == [account, account]

@@ -16,12 +16,13 @@ from app.db.core.database import Database, Reader
 from app.db.core.postgresql import connect, driver_options
 from app.db.core.postgresql_driver import PostgreSQLDriver
 from app.db.core.statements import Statement, compile_statement
-from app.db.core.write_session import Transaction, WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession, Transaction
 from app.db.models import Post
 from app.domain.errors import ServiceUnavailable
 from tests.db.core.intercepting_driver import StubDriver
 from tests.db.core.test_database import MINUTE_LONG_STATEMENT, SHORT_TIMEOUT, only_on_postgresql
 from tests.factories import add_post, add_workspace
+from tests.raw_statements import run_raw
 from tests.tcp_proxy import tcp_proxy
 
 pytestmark = only_on_postgresql
@@ -285,18 +286,18 @@ async def test_unresponsive_connection_fails_only_one_write(
     """The connection is silent from the transaction's first statement, or only from a later one."""
     select_pid = text("SELECT pg_backend_pid()")
 
-    async def work(session: WriteSession) -> None:
+    async def work(session: AllWorkspacesWriteSession) -> None:
         for _ in range(statements_before):
-            await session.rows(select_pid)
+            await run_raw(session, select_pid)
         proxy.silence()
-        await session.rows(select_pid)
+        await run_raw(session, select_pid)
 
     async with tcp_proxy(database_url) as proxy, asyncio.timeout(10):
         url = proxy.url.render_as_string(hide_password=False)
         async with Database(url, pool_size=1, timeout=SHORT_TIMEOUT) as silent:
             workspace = await add_workspace(silent)
             with pytest.raises(ServiceUnavailable):
-                await silent.write(work)
+                await silent.write_all_workspaces(work)
 
             await add_post(silent, workspace)
 

@@ -17,7 +17,7 @@ from app.db.core.database import Database
 from app.db.core.postgresql import connect
 from app.db.core.postgresql_pooler import pooler_options
 from app.db.core.statements import Record, Statement, compile_statement
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.models import Post
 from app.db.tools.pooler_check import check_pooler
 from app.domain.errors import ServiceUnavailable
@@ -32,6 +32,7 @@ from tests.graphql.tenants import NO_LIMITS
 from tests.graphql.test_tenancy import open_both_clients, tenancy_cases
 from tests.pgbouncer import POOL_SIZE, PgBouncer, run_pgbouncer
 from tests.postgres import local_server
+from tests.raw_statements import of_test, run_raw
 from tests.services import publishing_calls
 from tests.tcp_proxy import tcp_proxy
 
@@ -93,7 +94,7 @@ async def reserved_connections(pgbouncer: PgBouncer) -> AsyncIterator[list[async
 
 async def read_pid(database: Database) -> int:
     """Return the process id of the connection that served a read."""
-    return await database.all_workspaces.count(Statement(SELECT_PID))
+    return await database.all_workspaces.count(of_test(SELECT_PID))
 
 
 async def read_and_write(database: Database) -> None:
@@ -102,13 +103,13 @@ async def read_and_write(database: Database) -> None:
     post = await add_post(database, workspace)
     reader = database.reader(workspace)
 
-    async def fail(session: WriteSession) -> None:
-        await session.rows(DIVISION_BY_ZERO)
+    async def fail(session: AllWorkspacesWriteSession) -> None:
+        await run_raw(session, DIVISION_BY_ZERO)
 
     results = await asyncio.gather(
         *(reader.rows(POINT_READ, post_id=post.id) for _ in range(READS)),
         *(reader.count(COUNT) for _ in range(READS)),
-        *(database.write(fail) for _ in range(3)),
+        *(database.write_all_workspaces(fail) for _ in range(3)),
         *(add_workspace(database, name=f"workspace {number}") for number in range(3)),
         return_exceptions=True,
     )
@@ -149,15 +150,15 @@ async def test_other_clients_have_no_limits_and_can_write(pgbouncer: PgBouncer) 
 
 
 async def test_each_statement_has_limits_and_reads_are_read_only(pgbouncer: PgBouncer) -> None:
-    async def read_limits(session: WriteSession) -> list[Record]:
-        return [*await session.rows(SELECT_LIMITS), *await session.rows(SELECT_LIMITS)]
+    async def read_limits(session: AllWorkspacesWriteSession) -> list[Record]:
+        return [*await run_raw(session, SELECT_LIMITS), *await run_raw(session, SELECT_LIMITS)]
 
     async with pgbouncer.database(timeout=TIMEOUT) as database:
         read = [
-            tuple(await database.all_workspaces.first(Statement(SELECT_LIMITS)) or ())
+            tuple(await database.all_workspaces.first(of_test(SELECT_LIMITS)) or ())
             for _ in range(2)
         ]
-        written = [tuple(limits) for limits in await database.write(read_limits)]
+        written = [tuple(limits) for limits in await database.write_all_workspaces(read_limits)]
 
     assert read == [("7s", "7s", "on")] * 2
     assert written == [("7s", "7s", "off")] * 2
@@ -179,29 +180,32 @@ async def test_write_in_a_read_is_refused(pgbouncer: PgBouncer) -> None:
 async def test_statement_over_the_timeout_is_unavailable_and_cancelled(
     database: Database, pgbouncer: PgBouncer
 ) -> None:
-    async def sleep(session: WriteSession) -> None:
-        await session.rows(MINUTE_LONG_STATEMENT)
+    async def sleep(session: AllWorkspacesWriteSession) -> None:
+        await run_raw(session, MINUTE_LONG_STATEMENT)
 
-    sleeping = Statement(select(func.pg_sleep(60)))
+    sleeping = of_test(select(func.pg_sleep(60)))
     async with pgbouncer.database(timeout=timedelta(seconds=1)) as pooled:
         with pytest.raises(ServiceUnavailable):
             await pooled.all_workspaces.rows(sleeping)
         with pytest.raises(ServiceUnavailable) as raised:
-            await pooled.write(sleep)
+            await pooled.write_all_workspaces(sleep)
         assert isinstance(raised.value.__cause__, asyncpg.QueryCanceledError)
         await pooled.ping()
         await wait_until_idle(database)
 
 
 async def test_wait_for_a_lock_is_limited(pgbouncer: PgBouncer) -> None:
-    async def lock(session: WriteSession) -> None:
-        await session.rows(text("LOCK TABLE post"))
+    async def lock(session: AllWorkspacesWriteSession) -> None:
+        await run_raw(session, text("LOCK TABLE post"))
 
     async with pgbouncer.database(timeout=timedelta(seconds=1)) as database:
         workspace = await add_workspace(database)
         other = await pgbouncer.connect()
         await other.execute("BEGIN; LOCK TABLE post")
-        for locked in (database.write(lock), database.reader(workspace).count(COUNT)):
+        for locked in (
+            database.write_all_workspaces(lock),
+            database.reader(workspace).count(COUNT),
+        ):
             with pytest.raises(ServiceUnavailable):
                 await locked
         await other.close()
@@ -299,9 +303,9 @@ async def test_round_trips_are_as_many_as_without_a_pooler(
 ) -> None:
     """A read takes one, and a write of two statements takes four."""
 
-    async def work(session: WriteSession) -> None:
-        await session.rows(SELECT_PID)
-        await session.rows(SELECT_LIMITS)
+    async def work(session: AllWorkspacesWriteSession) -> None:
+        await run_raw(session, SELECT_PID)
+        await run_raw(session, SELECT_LIMITS)
 
     async def count_round_trips(url: str, **options: Any) -> list[int]:
         async with (
@@ -310,7 +314,10 @@ async def test_round_trips_are_as_many_as_without_a_pooler(
         ):
             counts = []
             for _ in range(2):
-                for run in (lambda: read_pid(database), lambda: database.write(work)):
+                for run in (
+                    lambda: read_pid(database),
+                    lambda: database.write_all_workspaces(work),
+                ):
                     before = proxy.round_trips
                     await run()
                     counts.append(proxy.round_trips - before)
@@ -390,8 +397,8 @@ async def test_restart_of_postgresql_causes_errors_only_while_it_is_down() -> No
                         await database.ping()
                         break
 
-            assert await database.write(select_one) == [(1,)]
+            assert await database.write_all_workspaces(select_one) == [(1,)]
 
 
-async def select_one(session: WriteSession) -> list[tuple[Any, ...]]:
-    return [tuple(row) for row in await session.rows(text("SELECT 1"))]
+async def select_one(session: AllWorkspacesWriteSession) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in await run_raw(session, text("SELECT 1"))]

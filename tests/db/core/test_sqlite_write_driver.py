@@ -13,7 +13,7 @@ from sqlalchemy import select, text, update
 
 from app.db.core.database import Database
 from app.db.core.statements import Statement
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.models import Post, Workspace
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId
@@ -26,6 +26,7 @@ from tests.db.core.test_database import (
     workspace_names,
 )
 from tests.factories import add_workspace, insert_objects
+from tests.raw_statements import run_raw
 from tests.servers import TIMEOUT_SECONDS
 from tests.write_lock_waits import NoWriteLock
 
@@ -39,18 +40,18 @@ class OpenWrite:
         self.is_inside = threading.Event()
         self.may_continue = threading.Event()
 
-    async def __call__(self, session: WriteSession) -> None:
+    async def __call__(self, session: AllWorkspacesWriteSession) -> None:
         await insert_objects(session, build_workspace("open"))
         self.is_inside.set()
         self.may_continue.wait(TIMEOUT_SECONDS)
-        await session.rows(text("SELECT 1"))
+        await run_raw(session, text("SELECT 1"))
 
 
 @asynccontextmanager
 async def open_write(database: Database) -> AsyncIterator[tuple[OpenWrite, asyncio.Task[None]]]:
     """Begin a write and wait until it is inside its transaction; it continues at the end of the block."""
     work = OpenWrite()
-    task = asyncio.create_task(database.write(work))
+    task = asyncio.create_task(database.write_all_workspaces(work))
     await asyncio.to_thread(work.is_inside.wait, TIMEOUT_SECONDS)
     try:
         yield work, task
@@ -60,11 +61,11 @@ async def open_write(database: Database) -> AsyncIterator[tuple[OpenWrite, async
 
 
 async def test_write_waits_only_once_for_the_event_loop(database: Database) -> None:
-    async def insert_ten(session: WriteSession) -> None:
+    async def insert_ten(session: AllWorkspacesWriteSession) -> None:
         for number in range(10):
             await insert_objects(session, build_workspace(str(number)))
 
-    assert await cancel_at_await(database.write(insert_ten), await_number=0) == 1
+    assert await cancel_at_await(database.write_all_workspaces(insert_ten), await_number=0) == 1
     assert len(await workspace_names(database)) == 10
 
 
@@ -85,12 +86,12 @@ def stored_names(database: Database) -> list[str]:
 
 
 async def test_settings_of_the_connection(database: Database) -> None:
-    async def read_settings(session: WriteSession) -> list[object]:
+    async def read_settings(session: AllWorkspacesWriteSession) -> list[object]:
         names = ("journal_mode", "synchronous", "foreign_keys", "analysis_limit", "busy_timeout")
-        return [(await session.rows(text(f"PRAGMA {name}")))[0][0] for name in names]
+        return [(await run_raw(session, text(f"PRAGMA {name}")))[0][0] for name in names]
 
     full = 2
-    assert await database.write(read_settings) == ["wal", full, 1, 400, 10_000]
+    assert await database.write_all_workspaces(read_settings) == ["wal", full, 1, 400, 10_000]
 
 
 async def test_writers_without_file_lock_lose_no_update(
@@ -99,19 +100,22 @@ async def test_writers_without_file_lock_lose_no_update(
     """A deferred transaction would fail when it writes what it has read before."""
     workspace_id = await add_workspace(database)
 
-    async def count(session: WriteSession) -> None:
-        ((current,),) = await session.rows(
-            select(Workspace.event_seq).where(Workspace.id == workspace_id)
+    async def count(session: AllWorkspacesWriteSession) -> None:
+        ((current,),) = await run_raw(
+            session, select(Workspace.event_seq).where(Workspace.id == workspace_id)
         )
-        await session.rows(
-            update(Workspace).where(Workspace.id == workspace_id).values(event_seq=current + 1)
+        await run_raw(
+            session,
+            update(Workspace).where(Workspace.id == workspace_id).values(event_seq=current + 1),
         )
 
     def unlocked() -> Database:
         return Database(database_url, make_write_lock=lambda _file, _timeout: NoWriteLock())
 
     async with unlocked() as first, unlocked() as second:
-        await asyncio.gather(*(writer.write(count) for writer in [first, second] * 20))
+        await asyncio.gather(
+            *(writer.write_all_workspaces(count) for writer in [first, second] * 20)
+        )
 
     assert await event_seq(database, workspace_id) == 40
 
@@ -161,13 +165,13 @@ async def test_cancelled_write_is_rolled_back_and_releases_the_lock(
 async def test_cancelled_write_interrupts_its_statement(database: Database) -> None:
     is_inside = threading.Event()
 
-    async def run_long_statement(session: WriteSession) -> None:
+    async def run_long_statement(session: AllWorkspacesWriteSession) -> None:
         await insert_objects(session, build_workspace("cancelled"))
         is_inside.set()
-        await session.rows(MINUTE_LONG_STATEMENT)
+        await run_raw(session, MINUTE_LONG_STATEMENT)
 
     async with asyncio.timeout(TIMEOUT_SECONDS):
-        writing = asyncio.create_task(database.write(run_long_statement))
+        writing = asyncio.create_task(database.write_all_workspaces(run_long_statement))
         await asyncio.to_thread(is_inside.wait)
         writing.cancel()
         await asyncio.wait([writing])
@@ -199,7 +203,7 @@ async def test_closing_waits_for_the_running_write_and_drops_the_waiting_ones(
 
 
 def begin_write(database: Database) -> Awaitable[object]:
-    return database.write(lambda session: session.rows(text("SELECT 1")))
+    return database.write_all_workspaces(lambda session: run_raw(session, text("SELECT 1")))
 
 
 def read(database: Database) -> Awaitable[object]:
@@ -221,12 +225,12 @@ def sleep(_database: Database) -> Awaitable[object]:
 async def test_work_that_awaits_something_besides_its_session_fails(
     database: Database, begin: Callable[[Database], Awaitable[object]], message: str
 ) -> None:
-    async def work(session: WriteSession) -> None:
+    async def work(session: AllWorkspacesWriteSession) -> None:
         await insert_objects(session, build_workspace("half"))
         await begin(database)
 
     with pytest.raises(RuntimeError, match=message):
-        await database.write(work)
+        await database.write_all_workspaces(work)
 
     await add_workspace(database, name="next")
     assert await workspace_names(database) == ["next"]

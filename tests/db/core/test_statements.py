@@ -165,7 +165,7 @@ async def test_any_of_compares_with_any_number_of_values(
 
     rows = await reader.rows(query, values=values)
     within = await database.write(
-        lambda session: database.reader_in(session, workspace).rows(query, values=values)
+        workspace, lambda session: database.reader_in(session).rows(query, values=values)
     )
 
     assert [row.id for row in rows] == [ids[index] for index in expected]

@@ -7,12 +7,17 @@ from uuid import UUID
 import pytest
 from sqlalchemy import (
     BindParameter,
+    Insert,
+    Select,
+    UpdateBase,
     and_,
     bindparam,
     case,
     column,
+    delete,
     exists,
     func,
+    insert,
     literal_column,
     not_,
     or_,
@@ -20,6 +25,7 @@ from sqlalchemy import (
     table,
     text,
     union_all,
+    update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased, outerjoin
@@ -28,8 +34,16 @@ from app.db.core.aggregates import edge_spans
 from app.db.core.conditions import any_of
 from app.db.core.database import Database
 from app.db.core.statements import AnySelect, Statement
-from app.db.core.tenancy import batch_point_read, restrict_to_workspace
-from app.db.models import Account, ApiKey, Destination, Post, Workspace
+from app.db.core.tenancy import batch_point_read, restrict_to_workspace, set_workspace
+from app.db.models import (
+    Account,
+    AccountPause,
+    ApiKey,
+    Deployment,
+    Destination,
+    Post,
+    Workspace,
+)
 from app.db.repositories.post_search import (
     POST_SEARCH_KEY,
     SEARCH_CONDITIONS,
@@ -193,10 +207,10 @@ async def test_subquery_is_restricted(
 @pytest.mark.parametrize(
     "statement",
     [
-        select(Workspace.name),
-        select(Post.id).join(Workspace, Workspace.id == Post.workspace_id),
-        select(Post.id).where(Post.workspace_id.in_(select(Workspace.id))),
-        select(Post.id).where(exists().where(Workspace.id == Post.workspace_id)),
+        select(Deployment.secret_key),
+        select(Post.id).join(Deployment, Deployment.id == Post.version),
+        select(Post.id).where(Post.version.in_(select(Deployment.id))),
+        select(Post.id).where(exists().where(Deployment.id == Post.version)),
         select(POST_SEARCH_INDEX.c.rowid),
         select(POST_SEARCH_KEY.c.post_id).join(
             POST_SEARCH_INDEX, POST_SEARCH_INDEX.c.rowid == POST_SEARCH_KEY.c.number
@@ -205,7 +219,7 @@ async def test_subquery_is_restricted(
             exists(select(POST_SEARCH_KEY.c.post_id).where(POST_SEARCH_INDEX.c.rowid > 0))
         ),
         select(Post.id).join(POST_SEARCH_KEY, Post.id == POST_SEARCH_KEY.c.post_id, isouter=True),
-        select(select(Workspace.id).subquery()),
+        select(select(Deployment.id).subquery()),
         select(text("SELECT id FROM post").columns(Post.id).subquery()),
         select(select(ApiKey.id).cte()),
         select(Post.id).where(Post.id.in_(select(select(Destination.post_id).cte()))),
@@ -248,6 +262,139 @@ def test_statement_that_cannot_be_restricted_is_refused(statement: AnySelect) ->
         restrict_to_workspace(statement, WorkspaceId(UUID(int=1)))
 
 
+OTHER_ACCOUNTS = select(Destination.account_id).subquery()
+UPSERT = sqlite.insert(ApiKey)
+PAUSE_UPSERT = postgresql.insert(AccountPause)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        text("DELETE FROM post"),
+        delete(Deployment),
+        insert(Deployment),
+        update(Deployment).values(webhooks_polled_at=NOW),
+        delete(Post).where(text("id IN (SELECT post_id FROM destination)")),
+        delete(Post).where(Post.version == Deployment.id),
+        delete(Post).where(Post.version.in_(select(Deployment.id))),
+        delete(Account).where(Account.id == OTHER_ACCOUNTS.c.account_id),
+        delete(Account).where(Account.id == aliased(Account).id),
+        delete(Account).where(Account.id.in_(select(select(Destination.account_id).cte()))),
+        update(Account).values(workspace_id=UUID(int=2)),
+        update(Workspace).values(id=UUID(int=2)),
+        update(Account).values(id=Deployment.id),
+        update(Account).returning(Deployment.id),
+        update(Account).returning(literal_column("(SELECT max(content) FROM post)")),
+        UPSERT.on_conflict_do_update(set_={"name": "new"}),
+        UPSERT.on_conflict_do_update(
+            index_elements=["digest"], set_={"workspace_id": UPSERT.excluded.workspace_id}
+        ),
+        PAUSE_UPSERT.on_conflict_do_update(constraint="pk_account_pause", set_={"account_id": 1}),
+        UPSERT.on_conflict_do_nothing(index_elements=["id"]).on_conflict_do_update(
+            index_elements=["digest"], set_={"name": "new"}
+        ),
+        insert(Account).from_select(["id"], select(Deployment.id)),
+    ],
+    ids=lambda statement: type(statement).__name__,
+)
+def test_write_that_cannot_be_restricted_is_refused(statement: Any) -> None:
+    with pytest.raises(TypeError, match=r"inside a workspace|cannot get another workspace"):
+        restrict_to_workspace(statement, WorkspaceId(UUID(int=1)))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        insert(Account).values(workspace_id=UUID(int=2), id=1),
+        insert(Account).values([{"id": 1}, {"id": 2}]),
+        insert(Deployment),
+        insert(Account).from_select(
+            ["workspace_id", "id"], select(Post.workspace_id, Post.version)
+        ),
+        insert(Account).from_select(["id"], union_all(FOREIGN_ACCOUNTS, FOREIGN_ACCOUNTS)),
+    ],
+    ids=["workspace", "several rows", "no workspace", "workspace of a SELECT", "UNION"],
+)
+def test_insert_that_cannot_get_a_workspace_is_refused(statement: Insert) -> None:
+    with pytest.raises(TypeError, match="cannot run inside a workspace"):
+        set_workspace(statement, WorkspaceId(UUID(int=1)))
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        (
+            delete(AccountPause).where(AccountPause.account_id == 51),
+            "DELETE FROM account_pause WHERE account_pause.account_id = ?"
+            " AND account_pause.workspace_id = ?",
+        ),
+        (
+            update(Workspace).values(event_seq=Workspace.event_seq + 1),
+            "UPDATE workspace SET event_seq=(workspace.event_seq + ?) WHERE workspace.id = ?",
+        ),
+        (
+            update(Post).values(version=Destination.position).where(Destination.post_id == Post.id),
+            "UPDATE post SET version=destination.position FROM destination"
+            " WHERE destination.post_id = post.id AND post.workspace_id = ?"
+            " AND destination.workspace_id = ?",
+        ),
+        (
+            update(Post)
+            .values(version=select(func.max(Destination.position)).scalar_subquery())
+            .where(exists().where(Destination.post_id == Post.id))
+            .returning(Post.id, exists(FOREIGN_ACCOUNTS)),
+            "UPDATE post SET version=(SELECT max(destination.position) AS max_1  FROM destination "
+            " WHERE destination.workspace_id = ?) WHERE (EXISTS (SELECT *  FROM destination "
+            " WHERE destination.post_id = post.id AND destination.workspace_id = ?"
+            " AND post.workspace_id = ?)) AND post.workspace_id = ? RETURNING id,"
+            " EXISTS (SELECT destination.account_id  FROM destination "
+            " WHERE workspace_id = ?) AS anon_1",
+        ),
+        (
+            delete(Account).where(Account.id.in_(select(OTHER_ACCOUNTS))),
+            "DELETE FROM account WHERE account.id IN (SELECT anon_1.account_id "
+            " FROM (SELECT destination.account_id AS account_id  FROM destination "
+            " WHERE destination.workspace_id = ?) AS anon_1) AND account.workspace_id = ?",
+        ),
+        (
+            sqlite.insert(ApiKey)
+            .values(id=UUID(int=3), name="new")
+            .on_conflict_do_update(
+                index_elements=["digest"],
+                set_={"name": UPSERT.excluded["name"]},
+                where=ApiKey.revoked_at.is_(None),
+            ),
+            "INSERT INTO api_key (workspace_id, id, name) VALUES (?, ?, ?) ON CONFLICT (digest)"
+            " DO UPDATE SET name = excluded.name"
+            " WHERE api_key.revoked_at IS NULL AND api_key.workspace_id = ?",
+        ),
+        (
+            sqlite.insert(AccountPause)
+            .values(account_id=51)
+            .on_conflict_do_update(
+                index_elements=["workspace_id", "account_id"], set_={"paused_until": None}
+            ),
+            "INSERT INTO account_pause (workspace_id, account_id) VALUES (?, ?)"
+            " ON CONFLICT (workspace_id, account_id) DO UPDATE SET paused_until = ?",
+        ),
+        (
+            insert(AccountPause).from_select(["account_id"], FOREIGN_ACCOUNTS),
+            "INSERT INTO account_pause (account_id, workspace_id) SELECT destination.account_id,"
+            " ? AS anon_1  FROM destination  WHERE destination.workspace_id = ?",
+        ),
+    ],
+    ids=lambda value: None if isinstance(value, str) else type(value).__name__,
+)
+def test_every_table_of_a_write_is_restricted(
+    statement: Select[Any] | UpdateBase, expected: str
+) -> None:
+    workspace: BindParameter[Any] = bindparam("workspace")
+    if isinstance(statement, Insert):
+        statement = set_workspace(statement, workspace)
+    restricted = restrict_to_workspace(statement, workspace)
+    assert str(restricted.compile(dialect=sqlite.dialect())).replace("\n", " ") == expected
+
+
 def test_restricting_does_not_modify_the_statement() -> None:
     statement = select(Account.id).where(Account.id.in_(FOREIGN_ACCOUNTS))
     before = str(statement)
@@ -256,6 +403,12 @@ def test_restricting_does_not_modify_the_statement() -> None:
 
     assert str(statement) == before
     assert str(restricted).count("workspace_id = ") == 2
+
+
+async def test_table_of_workspaces_is_restricted_to_the_own_row(database: Database) -> None:
+    workspace, _other = await two_tenants(database)
+    rows = await database.reader(workspace).rows(Statement(select(Workspace.name)))
+    assert [row.name for row in rows] == ["Own"]
 
 
 async def test_workspace_filter_can_be_replaced(database: Database, database_url: str) -> None:

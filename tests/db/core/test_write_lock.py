@@ -13,9 +13,10 @@ from sqlalchemy import text
 
 from app.db.core.database import Database
 from app.db.core.write_lock import LOCK_FILE_SUFFIXES, FileWriteLock
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.domain.errors import ServiceUnavailable
 from tests.db.core.test_database import only_on_sqlite
+from tests.raw_statements import run_raw
 from tests.servers import TIMEOUT_SECONDS
 
 LOCK_SUFFIX = LOCK_FILE_SUFFIXES[-1]
@@ -130,8 +131,8 @@ def test_lock_is_free_if_lock_files_cannot_be_created(tmp_path: Path) -> None:
     file_lock(locked_file).acquire()
 
 
-async def run_statement(session: WriteSession) -> None:
-    await session.rows(text("SELECT 1"))
+async def run_statement(session: AllWorkspacesWriteSession) -> None:
+    await run_raw(session, text("SELECT 1"))
 
 
 @pytest.fixture
@@ -147,29 +148,29 @@ async def test_write_holds_the_lock_until_it_commits_fails_or_is_cancelled(
 ) -> None:
     is_inside, may_end = threading.Event(), threading.Event()
 
-    async def wait_inside(session: WriteSession) -> None:
+    async def wait_inside(session: AllWorkspacesWriteSession) -> None:
         await run_statement(session)
         is_inside.set()
         may_end.wait(TIMEOUT_SECONDS)
         await run_statement(session)
 
-    async def fail_inside(session: WriteSession) -> None:
+    async def fail_inside(session: AllWorkspacesWriteSession) -> None:
         await wait_inside(session)
         raise LookupError("failed work")
 
     for work, is_cancelled in ((wait_inside, False), (fail_inside, False), (wait_inside, True)):
         is_inside.clear()
         may_end.clear()
-        writing = asyncio.create_task(database.write(work))
+        writing = asyncio.create_task(database.write_all_workspaces(work))
         await asyncio.to_thread(is_inside.wait)
         if is_cancelled:
             writing.cancel()
         with pytest.raises(ServiceUnavailable):
-            await other_process.write(run_statement)
+            await other_process.write_all_workspaces(run_statement)
         may_end.set()
         await asyncio.gather(writing, return_exceptions=True)
-        await database.write(run_statement)
-        await other_process.write(run_statement)
+        await database.write_all_workspaces(run_statement)
+        await other_process.write_all_workspaces(run_statement)
 
 
 async def change_schema(database: Database) -> None:
@@ -178,7 +179,9 @@ async def change_schema(database: Database) -> None:
 
 
 @only_on_sqlite
-@pytest.mark.parametrize("work", [lambda database: database.write(run_statement), change_schema])
+@pytest.mark.parametrize(
+    "work", [lambda database: database.write_all_workspaces(run_statement), change_schema]
+)
 async def test_work_cancelled_while_waiting_passes_the_lock_on(
     database: Database, database_url: str, work: Callable[[Database], Coroutine[Any, Any, None]]
 ) -> None:
@@ -190,10 +193,10 @@ async def test_work_cancelled_while_waiting_passes_the_lock_on(
     await asyncio.wait([waiting])
     held.release()
 
-    await database.write(run_statement)
+    await database.write_all_workspaces(run_statement)
     await change_schema(database)
     async with Database(database_url) as other:
-        await other.write(run_statement)
+        await other.write_all_workspaces(run_statement)
 
 
 @only_on_sqlite
@@ -201,6 +204,6 @@ async def test_migration_holds_the_lock(database: Database, other_process: Datab
     async with database.schema_transaction() as connection:
         await connection.execute(text("SELECT 1"))
         with pytest.raises(ServiceUnavailable):
-            await other_process.write(run_statement)
+            await other_process.write_all_workspaces(run_statement)
 
-    await other_process.write(run_statement)
+    await other_process.write_all_workspaces(run_statement)

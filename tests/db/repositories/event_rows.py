@@ -7,13 +7,14 @@ from functools import partial
 from sqlalchemy import delete, select, update
 
 from app.db.core.database import Database, Reader
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession, WriteSession
 from app.db.models import Event as EventRow
 from app.db.models import Workspace
 from app.db.repositories.events import EventPage, append_events, read_events
 from app.domain.events import Event, EventFilter, EventKind, FeedPosition
 from app.domain.ids import ApiKeyId, WorkspaceId
 from tests.factories import NOW
+from tests.raw_statements import run_raw
 
 ALL_CHANGES = EventFilter()
 
@@ -38,15 +39,15 @@ async def append_test_events(
 ) -> None:
     """Append events in one transaction."""
     await database.write(
+        workspace,
         partial(
             append_events,
-            workspace_id=workspace,
             events=events,
             actor=actor,
             person=person,
             operation=operation,
             now=occurred_at,
-        )
+        ),
     )
 
 
@@ -57,23 +58,24 @@ async def append_events_at(
 
     async def work(session: WriteSession) -> None:
         for time, event in zip(times, numbered_events(len(times)), strict=True):
-            await append_events(session, workspace, [event], actor=None, operation="test", now=time)
+            await append_events(session, [event], actor=None, operation="test", now=time)
 
-    await database.write(work)
+    await database.write(workspace, work)
 
 
 async def delete_events_after(database: Database, workspace: WorkspaceId, last_seq: int) -> None:
     """Delete the newest events, like restoring a backup that was made after event `last_seq`."""
 
-    async def work(session: WriteSession) -> None:
-        await session.rows(
-            delete(EventRow).where(EventRow.workspace_id == workspace, EventRow.seq > last_seq)
+    async def work(session: AllWorkspacesWriteSession) -> None:
+        await run_raw(
+            session,
+            delete(EventRow).where(EventRow.workspace_id == workspace, EventRow.seq > last_seq),
         )
-        await session.rows(
-            update(Workspace).where(Workspace.id == workspace).values(event_seq=last_seq)
+        await run_raw(
+            session, update(Workspace).where(Workspace.id == workspace).values(event_seq=last_seq)
         )
 
-    await database.write(work)
+    await database.write_all_workspaces(work)
 
 
 async def stored_seqs(database: Database, workspace: WorkspaceId) -> list[int]:

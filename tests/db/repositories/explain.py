@@ -7,8 +7,8 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.core.database import WORKSPACE_PARAM, Database, Reader
-from app.db.core.write_session import WriteSession
+from app.db.core.database import Database, Reader
+from app.db.core.write_session import WORKSPACE_PARAM, WriteSession
 from app.db.repositories.destination_filters import DestinationCriteria
 from app.db.repositories.exports import select_stream
 from app.domain.ids import WorkspaceId
@@ -49,9 +49,9 @@ async def explain_locking_query(database: Database, query: Query) -> set[str]:
     with record_writes(database) as statements:
 
         async def work(session: WriteSession) -> None:
-            await query(database.reader_in(session, OWN_WORKSPACE))
+            await query(database.reader_in(session))
 
-        await database.write(work)
+        await database.write(OWN_WORKSPACE, work)
     selects = [(each.text, each.arguments) for each in statements if each.text.startswith("SELECT")]
     async with database.write_engine.connect() as connection:
         return await explain_statements(database, connection, selects)

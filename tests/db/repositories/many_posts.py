@@ -6,8 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from app.db.core.database import Database
-from app.db.core.write_session import WriteSession
-from app.db.core.writes import insert_rows
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.models import Account, Attempt, Destination, Event, Post, Workspace
 from app.db.repositories.posts import state_columns
 from app.domain.attempts import AttemptKind
@@ -15,6 +14,7 @@ from app.domain.destinations import DestinationState, Outcome
 from app.domain.ids import WorkspaceId, WorkspaceKind
 from app.domain.posts import post_published_at, post_status
 from tests.factories import NOW, draft, failed, published, queued, started, waiting_for_retry
+from tests.raw_statements import insert_raw
 
 POSTS = 1000
 ACCOUNTS = 20
@@ -25,11 +25,11 @@ Rows = dict[type[Any], list[dict[str, Any]]]
 async def add_many_posts(database: Database, workspace: WorkspaceId) -> None:
     """Add a workspace with a year of posts on two accounts each, and one event per post; deterministic."""
 
-    async def work(session: WriteSession) -> None:
+    async def work(session: AllWorkspacesWriteSession) -> None:
         for model, rows in _rows(workspace).items():
-            await insert_rows(session, model, rows)
+            await insert_raw(session, model, rows)
 
-    await database.write(work)
+    await database.write_all_workspaces(work)
 
 
 def _rows(workspace: WorkspaceId) -> Rows:

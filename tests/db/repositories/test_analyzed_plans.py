@@ -242,7 +242,7 @@ async def test_exports_read_many_destinations_in_the_order_of_an_index(
     account = await add_account(database, OWN_WORKSPACE)
     post = await add_post(database, OWN_WORKSPACE, {account: published()})
     await add_post(database, OWN_WORKSPACE, {account: published(FEW["published_after"])})
-    await database.write(lambda session: copy_post(session, post.id, MAX_SORTED))
+    await database.write_all_workspaces(lambda session: copy_post(session, post.id, MAX_SORTED))
     if is_analyzed:
         await write_statistics(database)
 

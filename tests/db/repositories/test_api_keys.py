@@ -23,7 +23,7 @@ async def last_used_at(database: Database) -> dict[ApiKeyId, datetime | None]:
 async def update_used_at(
     database: Database, used_at: dict[tuple[WorkspaceId, ApiKeyId], datetime]
 ) -> None:
-    await database.write(lambda session: update_last_used(session, used_at))
+    await database.write_all_workspaces(lambda session: update_last_used(session, used_at))
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,7 @@ async def test_earlier_changes_end_at_pruned_events_and_are_scanned_in_parts(
 
     assert await read(3) == [([], 7, True), ([6], 4, True), ([1], 1, False)]
     assert await read(9) == [([6], 6, True), ([1], 1, False)]
-    await database.write(partial(delete_events, workspace_id=workspace, last_seq=4))
+    await database.write(workspace, partial(delete_events, last_seq=4))
     assert await read(3) == [([], 7, True), ([6], 5, False)]
     assert await read(9) == [([6], 5, False)]
     for before in (FeedPosition(6, NOW - SECOND), FeedPosition(10, NOW)):
@@ -375,7 +375,7 @@ async def test_filter_by_kind_scans_a_long_feed_in_parts(
     assert await read(3) == [([], 3, True), ([4], 6, True), ([8], 8, True), ([9], 9, False)]
     assert await read(8) == [([4], 4, True), ([8], 8, True), ([9], 9, False)]
     assert await read(9) == [([4], 4, True), ([8], 8, True), ([9], 9, False)]
-    await database.write(partial(delete_events, workspace_id=workspace, last_seq=4))
+    await database.write(workspace, partial(delete_events, last_seq=4))
     assert await read(3) == [([], 7, True), ([8], 8, True), ([9], 9, False)]
 
     of_post = EventFilter(kinds=[EventKind.POST_DELETED], post_id=POST)
@@ -400,7 +400,7 @@ async def test_pruned_position_is_refused_before_the_scan(
 ) -> None:
     reader, event_filter = database.reader(workspace), EventFilter(kinds=[EventKind.POST_DELETED])
     await append_test_events(database, workspace, numbered_events(9))
-    await database.write(partial(delete_events, workspace_id=workspace, last_seq=6))
+    await database.write(workspace, partial(delete_events, last_seq=6))
     for after in (FEED_START, FeedPosition(2, NOW)):
         with record_statements(database) as statements, pytest.raises(ResyncRequired):
             await read_events(reader, after, event_filter, limit=1, scan_limit=3)
@@ -432,10 +432,10 @@ async def test_position_before_pruned_events_requires_a_resync(
     positions = [FEED_START, *(FeedPosition(seq, at) for seq, at in enumerate(times, 1))]
     assert await refused_positions(database, workspace, positions) == []
 
-    await database.write(partial(delete_events, workspace_id=workspace, last_seq=1))
+    await database.write(workspace, partial(delete_events, last_seq=1))
     assert await refused_positions(database, workspace, positions) == positions[:2]
 
-    await database.write(partial(delete_events, workspace_id=workspace, last_seq=4))
+    await database.write(workspace, partial(delete_events, last_seq=4))
     before = await all_rows(database)
     assert await refused_positions(database, workspace, positions) == positions[:5]
     assert await all_rows(database) == before
@@ -485,7 +485,7 @@ async def test_contiguous_changes_are_read_without_a_gap_or_refused(
     ]
     assert following == [[1, 2, 3], [4, 5, 6], [7], []]
 
-    await database.write(partial(delete_events, workspace_id=workspace, last_seq=4))
+    await database.write(workspace, partial(delete_events, last_seq=4))
     pruned = (FEED_START, FeedPosition(3, NOW), FeedPosition(4, NOW))
     replaced = FeedPosition(6, NOW - SECOND)  # from a history that a restored backup has replaced
     for position in (*pruned, replaced, FeedPosition(8, NOW)):

@@ -41,7 +41,7 @@ class InterceptedFeed(NamedTuple):
         await append_test_events(self.database, self.workspace, numbered_events(10))
 
     async def prune_four(self) -> None:
-        await self.database.write(partial(delete_events, workspace_id=self.workspace, last_seq=4))
+        await self.database.write(self.workspace, partial(delete_events, last_seq=4))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from sqlalchemy import delete, func, select, text, update
 from app.db.core.database import Database
 from app.db.core.paging import Direction, PageRequest
 from app.db.core.statements import Statement
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.models import Post
 from app.db.repositories import post_search
 from app.db.repositories.post_search import POST_SEARCH_KEY
@@ -25,6 +25,7 @@ from app.domain.posts import search_text
 from app.domain.validation.text import fold_for_search
 from tests.db.core.test_database import only_on_postgresql
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
+from tests.raw_statements import run_raw
 from tests.recording_driver import record_statements
 
 PIECES = [
@@ -98,14 +99,14 @@ async def test_changed_and_deleted_posts_are_found_by_their_present_text(
     removed = await add_post(database, workspace, content="Spring sale")
     kept = await add_post(database, workspace, content="Spring sale")
 
-    async def work(session: WriteSession) -> None:
-        await session.rows(
-            update(Post).where(Post.id == changed.id).values(search_text="winter sale")
+    async def work(session: AllWorkspacesWriteSession) -> None:
+        await run_raw(
+            session, update(Post).where(Post.id == changed.id).values(search_text="winter sale")
         )
-        await session.rows(update(Post).where(Post.id == deleted.id).values(deleted_at=NOW))
-        await session.rows(delete(Post).where(Post.id == removed.id))
+        await run_raw(session, update(Post).where(Post.id == deleted.id).values(deleted_at=NOW))
+        await run_raw(session, delete(Post).where(Post.id == removed.id))
 
-    await database.write(work)
+    await database.write_all_workspaces(work)
 
     assert await search(database, workspace, "spring") == ({kept.id}, 1)
     assert await search(database, workspace, "winter") == ({changed.id}, 1)
@@ -124,8 +125,10 @@ async def test_sqlite_finds_posts_after_a_vacuum(database: Database) -> None:
     workspace = await add_workspace(database)
     removed = [await add_post(database, workspace, content="Old sale") for _ in range(3)]
     kept = await add_post(database, workspace, content="Spring sale")
-    await database.write(
-        lambda session: session.rows(delete(Post).where(Post.id.in_([post.id for post in removed])))
+    await database.write_all_workspaces(
+        lambda session: run_raw(
+            session, delete(Post).where(Post.id.in_([post.id for post in removed]))
+        )
     )
     with closing(sqlite3.connect(str(database.url.database))) as connection:
         connection.execute("VACUUM")

@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from app.db.core.database import AllWorkspacesReader, Database
 from app.db.core.sqlite import REFRESH_STATISTICS
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.models import Workspace
 from app.db.repositories.webhook_deliveries import (
     FailureRange,
@@ -33,6 +33,7 @@ from tests.db.repositories.explain import (
     explain_statements,
 )
 from tests.factories import NOW, add_workspace
+from tests.raw_statements import run_raw
 from tests.recording_driver import record_statements, record_writes
 from tests.webhook_events import add_deliveries
 from tests.webhook_rows import add_webhook
@@ -68,10 +69,10 @@ async def fill_and_analyze_webhooks(database: Database) -> None:
         states = [DELIVERED] * 190 + [GIVEN_UP] * 5 + [PENDING] * 5
         await add_deliveries(database, workspace, busy, states)
 
-    async def work(session: WriteSession) -> None:
-        await session.rows(update(Workspace).values(event_seq=9))
+    async def work(session: AllWorkspacesWriteSession) -> None:
+        await run_raw(session, update(Workspace).values(event_seq=9))
 
-    await database.write(work)
+    await database.write_all_workspaces(work)
     tables = "workspace, webhook, webhook_delivery"
     async with database.write_engine.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -122,9 +123,7 @@ async def test_active_endpoints_behind_the_feed_are_locked_by_an_index(
     webhooks_database: Database,
 ) -> None:
     with record_writes(webhooks_database) as statements:
-        await webhooks_database.write(
-            lambda session: lock_webhooks_behind_feed(session, OWN_WORKSPACE)
-        )
+        await webhooks_database.write(OWN_WORKSPACE, lock_webhooks_behind_feed)
     selects = [(each.text, each.arguments) for each in statements if each.text.startswith("SELECT")]
     async with webhooks_database.write_engine.connect() as connection:
         used = await explain_statements(webhooks_database, connection, selects)

@@ -9,8 +9,7 @@ import pytest
 
 from app.db.core.database import Database
 from app.db.core.paging import PageRequest
-from app.db.core.write_session import WriteSession
-from app.db.core.writes import insert_rows
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.models import Webhook, WebhookDelivery, WebhookDeliveryAttempt
 from app.db.repositories import webhook_pages
 from app.db.repositories.webhook_pages import DeliveryCriteria
@@ -21,6 +20,7 @@ from app.domain.webhooks.event_types import WebhookEventType
 from tests.databases import DatabaseTemplates, cached_database
 from tests.db.repositories.explain import OTHER_WORKSPACE, OWN_WORKSPACE, Query, explain_query
 from tests.factories import NOW, add_workspace
+from tests.raw_statements import insert_raw
 
 TABLES = "webhook, webhook_delivery, webhook_delivery_attempt"
 WEBHOOKS, EVENTS = 10, 300
@@ -45,15 +45,15 @@ async def fill(database: Database) -> None:
 async def _add_webhooks(database: Database, workspace: WorkspaceId) -> None:
     """Add webhooks with a delivery of each event, of which one in 50 waits and one in 50 was given up."""
 
-    async def work(session: WriteSession) -> None:
+    async def work(session: AllWorkspacesWriteSession) -> None:
         for number in range(1, WEBHOOKS + 1):
-            await insert_rows(session, Webhook, [_webhook(workspace, number)])
+            await insert_raw(session, Webhook, [_webhook(workspace, number)])
             deliveries = [_delivery(workspace, number, seq) for seq in range(1, EVENTS + 1)]
-            await insert_rows(session, WebhookDelivery, deliveries)
+            await insert_raw(session, WebhookDelivery, deliveries)
             attempts = [_attempt(workspace, delivery["id"]) for delivery in deliveries]
-            await insert_rows(session, WebhookDeliveryAttempt, attempts)
+            await insert_raw(session, WebhookDeliveryAttempt, attempts)
 
-    await database.write(work)
+    await database.write_all_workspaces(work)
 
 
 def _webhook(workspace: WorkspaceId, number: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from tests.factories import (
     published,
 )
 from tests.graphql.tenant_objects import add_post_in_states, client_with_settings, node_id
+from tests.raw_statements import run_raw
 from tests.recording_driver import RecordingDriver, record_statements
 from tests.rest.envelope import success_data
 
@@ -261,6 +262,6 @@ async def test_loader_reads_each_key_once_and_caches_nothing(acme: Tenant) -> No
     assert len(statements) == 1
 
     renaming = update(Account).values(account_name="b")
-    await acme.database.write(lambda session: session.rows(renaming))
+    await acme.database.write_all_workspaces(lambda session: run_raw(session, renaming))
     rows = await by_id.load_many(keys)
     assert [row and row.account_name for row in rows] == ["b", None, "b"]

@@ -177,12 +177,12 @@ async def test_destination_follows_a_changed_creation_of_its_post(acme: Tenant) 
     created_at = NOW - 40 * DAYS
 
     async def import_earlier_creation(session: WriteSession) -> None:
-        reader = acme.database.reader_in(session, acme.workspace)
+        reader = acme.database.reader_in(session)
         previous = await load_posts_for_update(reader, [post.id])
         changed = replace(previous[post.id], created_at=created_at)
-        await write_posts(session, acme.workspace, [changed], previous=previous)
+        await write_posts(session, [changed], previous=previous)
 
-    await acme.database.write(import_earlier_creation)
+    await acme.database.write(acme.workspace, import_earlier_creation)
     for instant, total, platforms in (
         (created_at, 1, [{"platform": "x", "total": 1}]),
         (NOW, 0, []),

@@ -5,8 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from app.db.core.write_session import WriteSession
-from app.db.core.writes import insert_rows
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.models import Attempt
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import Outcome
@@ -20,6 +19,7 @@ from tests.graphql.tenant_objects import (
     add_tenant,
     client_with_settings,
 )
+from tests.raw_statements import insert_raw
 from tests.recording_driver import record_statements
 
 LOG = """
@@ -78,10 +78,10 @@ async def add_attempts(tenant: Tenant, destination_id: DestinationId, count: int
         )
     empty = dict.fromkeys({column.key for column in Attempt.__table__.columns} - {*rows[0]})
 
-    async def work(session: WriteSession) -> None:
-        await insert_rows(session, Attempt, [{**row, **empty} for row in rows])
+    async def work(session: AllWorkspacesWriteSession) -> None:
+        await insert_raw(session, Attempt, [{**row, **empty} for row in rows])
 
-    await tenant.database.write(work)
+    await tenant.database.write_all_workspaces(work)
 
 
 async def read_page(client: Client, key: DestinationId, **arguments: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from tests.factories import (
     failed,
 )
 from tests.graphql.tenant_objects import BAD_CURSOR_MESSAGE, add_tenant, client_with_settings
+from tests.raw_statements import run_raw
 from tests.recording_driver import record_statements
 
 POST = PostId(UUID("0b1e7a30-0000-4000-8000-000000000001"))
@@ -188,7 +189,7 @@ async def test_changes_of_deleted_post_remain_without_its_state(feed: Tenant) ->
     events = [make_event(post=POST), make_event(post=POST, destination=DESTINATION)]
     await append_test_events(feed.database, feed.workspace, events)
     deletion = update(Post).where(Post.id == POST).values(deleted_at=NOW)
-    await feed.database.write(lambda session: session.rows(deletion))
+    await feed.database.write_all_workspaces(lambda session: run_raw(session, deletion))
 
     data = (await query_twice(feed.client, ALL_FIELDS_QUERY, postId=str(POST)))["data"]["changes"]
 

@@ -8,8 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from app.db.core.write_session import WriteSession
-from app.db.core.writes import insert_rows
+from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.models import Destination, Post
 from app.domain.destinations import DestinationState
 from app.domain.posts import PostStatus
@@ -29,6 +28,7 @@ from tests.graphql.tenant_objects import (
     add_tenant,
     client_with_settings,
 )
+from tests.raw_statements import insert_raw
 from tests.recording_driver import record_statements
 
 MINUTE = timedelta(minutes=1)
@@ -346,13 +346,13 @@ async def add_drafts(acme: Tenant, number: int) -> None:
     destination = {"account_id": account, "platform": "x", "position": 0, **asdict(draft())}
     ids = [UUID(int=key) for key in range(number)]
 
-    async def work(session: WriteSession) -> None:
-        await insert_rows(session, Post, [{"id": id, **times, **post, **empty} for id in ids])
-        await insert_rows(
+    async def work(session: AllWorkspacesWriteSession) -> None:
+        await insert_raw(session, Post, [{"id": id, **times, **post, **empty} for id in ids])
+        await insert_raw(
             session, Destination, [{"id": id, "post_id": id, **times, **destination} for id in ids]
         )
 
-    await acme.database.write(work)
+    await acme.database.write_all_workspaces(work)
     if (
         not acme.database.is_sqlite
     ):  # whose statistics may be those of the empty tables of another test

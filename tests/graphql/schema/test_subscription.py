@@ -283,9 +283,7 @@ async def test_expired_cursor_requires_resync(live_tenant: LiveTenant, query: st
     data = await live_tenant.client.query("{ changes(first: 1) { endCursor } }")
     first = data["changes"]["endCursor"]
     await live_tenant.create_post()
-    await live_tenant.database.write(
-        partial(delete_events, workspace_id=live_tenant.workspace, last_seq=2)
-    )
+    await live_tenant.database.write(live_tenant.workspace, partial(delete_events, last_seq=2))
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         for cursor in (after, first):
             socket.subscribe("a", query, after=cursor)

@@ -14,6 +14,7 @@ from app.domain.webhooks.event_types import WebhookEventType
 from tests.clients import Tenant
 from tests.factories import NOW, add_account, add_api_key, add_post, published
 from tests.graphql.tenant_objects import BAD_CURSOR_MESSAGE, client_with_settings, node_id
+from tests.raw_statements import run_raw
 from tests.recording_driver import record_statements
 from tests.webhook_rows import (
     ERROR,
@@ -366,7 +367,7 @@ async def test_deleted_webhook_and_its_deliveries_do_not_exist(webhook_tenant: T
     }
 
     delete = update(Webhook).values(deleted_at=NOW, is_active=False)
-    await webhook_tenant.database.write(lambda session: session.rows(delete))
+    await webhook_tenant.database.write_all_workspaces(lambda session: run_raw(session, delete))
 
     assert await webhook_tenant.client.query(query, ids=ids, id=str(webhook)) == {
         "nodes": [None, None],

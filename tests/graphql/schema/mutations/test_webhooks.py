@@ -134,7 +134,7 @@ async def test_create_warns_unless_a_process_looked_for_deliveries(webhook_tenan
     database = webhook_tenant.database
     warnings = []
     for number, polled_at in enumerate((NOW - MINUTE, NOW - 2 * MINUTE)):
-        await database.write(partial(record_poll, now=polled_at))
+        await database.write_all_workspaces(partial(record_poll, now=polled_at))
         payload = await create(webhook_tenant, url=f"{URL}/{number}")
         warnings.append(payload["warning"])
     assert warnings == [None, NO_PROCESS_WARNING]
