@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from app.asgi import create_app
-from app.db.core.database import WORKSPACE_PARAM, Database
+from app.db.core.database import Database
 from app.db.core.statements import CompiledStatement, Record
+from app.db.core.write_session import WORKSPACE_PARAM
 from app.runtime.fair_slots import current_caller
 from tests.clients import UNLIMITED_SETTINGS, app_client, app_lifespan, client_for
 from tests.db.core.intercepting_driver import WrappingDriver

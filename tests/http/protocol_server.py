@@ -82,6 +82,12 @@ class RawConnection:
         (length,) = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-l")]
         return head, await self.reader.readexactly(int(length.partition(b":")[2]))
 
+    def stop_reading(self) -> None:
+        """Leave what the server sends in a small buffer of the kernel."""
+        opened: socket.socket = self._writer.get_extra_info("socket")
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        cast("asyncio.ReadTransport", self._writer.transport).pause_reading()
+
     def close(self) -> None:
         self._writer.close()
 
