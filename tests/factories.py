@@ -261,6 +261,10 @@ async def add_post(
                 Account.workspace_id == workspace_id
             ),
         )
+        (workspace,) = await session.rows(
+            select(Workspace.kind).where(Workspace.id == workspace_id)
+        )
+        is_mirrored = workspace.kind is WorkspaceKind.MIRROR
         platform_of = {row.id: row.platform for row in accounts}
         publisher_of = {row.id: row.publisher for row in accounts}
         await insert_objects(session, post)
@@ -278,6 +282,7 @@ async def add_post(
                     created_at=post.created_at,
                     updated_at=post.updated_at,
                     is_duplicated=False,
+                    is_mirrored=is_mirrored,
                     **state_columns(platform_of[account_id], state),
                 ),
             )

@@ -161,6 +161,8 @@ class Destination:
     platform: str
     publisher: AccountPublisher
     """That of the account."""
+    is_mirrored: bool
+    """True in a mirror: the mirrored service publishes the post, and no one here may claim it."""
     position: int
     """Index among the destinations of the post."""
     state: DestinationState
@@ -222,6 +224,24 @@ def _is_claimable_at_valid(state: DestinationState) -> bool:
     return state.claimable_at is None
 
 
+def awaits_outcome(
+    *,
+    settled_at: datetime | None,
+    due_at: datetime | None,
+    claimable_at: datetime | None,
+    lease_expires_at: datetime | None,
+    is_mirrored: bool,
+) -> bool:
+    """Return whether a publisher of this server works on a destination, now or from its due time on.
+
+    In a mirror, the mirrored service does that. False for a draft, after the outcome, and for what was
+    imported into a local workspace: it has the last state at its source, and no one may claim it.
+    """
+    if settled_at is not None or due_at is None:
+        return False
+    return is_mirrored or claimable_at is not None or lease_expires_at is not None
+
+
 def lateness_ms(due_at: datetime | None, published_at: datetime | None) -> int | None:
     """Return the whole milliseconds from the due time to the publication; None without either."""
     if due_at is None or published_at is None:
@@ -230,12 +250,12 @@ def lateness_ms(due_at: datetime | None, published_at: datetime | None) -> int |
 
 
 def lateness_seconds(
-    *, lateness_ms: int | None, is_settled: bool, due_at: datetime | None, now: datetime
+    *, lateness_ms: int | None, awaits_outcome: bool, due_at: datetime | None, now: datetime
 ) -> float | None:
-    """Return the seconds from the due time to the publication, or to now if it is due and not settled."""
+    """Return the seconds from the due time to the publication, or to now if it is due and awaited."""
     if lateness_ms is not None:
         return lateness_ms / 1000
-    if is_settled or due_at is None or due_at > now:
+    if not awaits_outcome or due_at is None or due_at > now:
         return None
     return (now - due_at).total_seconds()
 
@@ -277,14 +297,15 @@ class Backlog(NamedTuple):
 def poll_after(
     *,
     status: DestinationStatus,
+    awaits_outcome: bool,
     due_at: datetime | None,
     next_retry_at: datetime | None,
     now: datetime,
 ) -> timedelta | None:
-    """Return how long a polling client may wait; None if the status is final or a draft's."""
+    """Return how long a polling client may wait; None if no outcome is awaited."""
+    expected = next_retry_at or due_at
+    if not awaits_outcome or expected is None:
+        return None
     if status is DestinationStatus.PUBLISHING:
         return IN_FLIGHT_POLL_INTERVAL
-    expected = next_retry_at or due_at
-    if status.is_final or expected is None:
-        return None
     return min(max(expected - now, IN_FLIGHT_POLL_INTERVAL), MAX_POLL_INTERVAL)

@@ -363,6 +363,7 @@ def _assign_accounts(
             account_id=account_id,
             platform=accounts[account_id].platform,
             publisher=accounts[account_id].publisher,
+            is_mirrored=False,  # posts of mirrors cannot be changed
             position=position,
             state=state,
             created_at=now,

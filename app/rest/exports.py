@@ -112,6 +112,7 @@ FILTERS: Mapping[str, Callable[[QueryParams, str], Any]] = MappingProxyType(
         "cancelled": read_boolean,
         "draft": read_boolean,
         "imported": read_boolean,
+        "awaits_outcome": read_boolean,
         "search": read_search_text,
         "reference": read_search_text,
     }

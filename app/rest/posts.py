@@ -55,6 +55,7 @@ fragment Post on Post {
   }
   created_at: createdAt
   updated_at: updatedAt
+  reference
 }
 """
 

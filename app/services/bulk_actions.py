@@ -229,6 +229,7 @@ _UNSELECTIVE_VALUES: Mapping[str, object] = MappingProxyType(
         **dict.fromkeys(
             ("overdue", "retrying", "duplicated", "cancelled", "draft", "imported"), False
         ),
+        "awaits_outcome": False,
         "search": "",
     }
 )

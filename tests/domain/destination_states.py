@@ -144,6 +144,7 @@ def make_post(states: Sequence[DestinationState], **fields: Any) -> Post:
             account_id=AccountId(number),
             platform="x",
             publisher=AccountPublisher.EXTERNAL,
+            is_mirrored=False,
             position=number - 1,
             state=state,
             created_at=CREATED_AT,

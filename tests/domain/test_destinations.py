@@ -16,12 +16,15 @@ from app.domain.destinations import (
     DestinationStatus,
     ErrorCategory,
     Outcome,
+    awaits_outcome,
     broken_invariants,
     due_day,
     is_overdue,
     lateness_ms,
+    lateness_seconds,
     poll_after,
 )
+from app.domain.transitions import unclaimable
 from tests.domain.destination_states import ALL_STATES
 from tests.factories import (
     NOW,
@@ -53,6 +56,22 @@ CLAIMED, STARTED, PUBLISHED = claimed(), started(), published()
 FAILED, UNKNOWN = failed(), unknown()
 RETRIED = replace(QUEUED, round_started_at=NOW + timedelta(hours=30), attempts=1, fence=1)
 """Retried manually: the due time is unchanged, the round began long after."""
+IMPORTED = (
+    unclaimable(QUEUED),
+    unclaimable(RETRYING),
+    replace(unclaimable(QUEUED), status=DestinationStatus.PUBLISHING),
+)
+"""States that an import stores: no one here may claim them."""
+
+
+def does_await(state: DestinationState, *, is_mirrored: bool = False) -> bool:
+    return awaits_outcome(
+        settled_at=state.settled_at,
+        due_at=state.due_at,
+        claimable_at=state.claimable_at,
+        lease_expires_at=state.lease_expires_at,
+        is_mirrored=is_mirrored,
+    )
 
 
 @pytest.mark.parametrize(
@@ -216,6 +235,48 @@ def test_unclaimable_destination_is_never_overdue(state: DestinationState) -> No
     assert not is_state_overdue(state, NOW + timedelta(days=365))
 
 
+@pytest.mark.parametrize("state", [QUEUED, RETRYING, RETRIED, CLAIMED, STARTED])
+def test_outcome_is_awaited_while_a_publisher_may_claim_or_holds_the_destination(
+    state: DestinationState,
+) -> None:
+    assert does_await(state)
+
+
+@pytest.mark.parametrize("state", [DRAFT, PUBLISHED, FAILED, UNKNOWN])
+def test_outcome_of_a_draft_or_a_settled_destination_is_not_awaited(
+    state: DestinationState,
+) -> None:
+    assert not does_await(state)
+    assert not does_await(state, is_mirrored=True)
+
+
+@pytest.mark.parametrize("state", IMPORTED)
+def test_outcome_of_an_imported_destination_is_awaited_in_a_mirror_only(
+    state: DestinationState,
+) -> None:
+    assert not does_await(state)
+    assert does_await(state, is_mirrored=True)
+
+
+@pytest.mark.parametrize(
+    ("awaits_outcome", "due_at", "expected"),
+    [
+        (True, NOW, 0.0),
+        (True, NOW - MS, 0.001),
+        (True, NOW + MS, None),
+        (True, None, None),
+        (False, NOW - DAY, None),
+    ],
+)
+def test_lateness_grows_from_the_due_time_while_the_outcome_is_awaited(
+    awaits_outcome: bool, due_at: datetime | None, expected: float | None
+) -> None:
+    assert expected == lateness_seconds(
+        lateness_ms=None, awaits_outcome=awaits_outcome, due_at=due_at, now=NOW
+    )
+    assert lateness_seconds(lateness_ms=-5, awaits_outcome=False, due_at=due_at, now=NOW) == -0.005
+
+
 @pytest.mark.parametrize(
     ("state", "now", "expected"),
     [
@@ -235,11 +296,16 @@ def test_unclaimable_destination_is_never_overdue(state: DestinationState) -> No
         (DRAFT, NOW, None),
         (PUBLISHED, NOW, None),
         (FAILED, NOW, None),
+        *((state, NOW, None) for state in IMPORTED),
     ],
 )
 def test_poll_interval_ends_at_the_next_possible_change(
     state: DestinationState, now: datetime, expected: timedelta | None
 ) -> None:
     assert expected == poll_after(
-        status=state.status, due_at=state.due_at, next_retry_at=state.next_retry_at, now=now
+        status=state.status,
+        awaits_outcome=does_await(state),
+        due_at=state.due_at,
+        next_retry_at=state.next_retry_at,
+        now=now,
     )

@@ -181,6 +181,7 @@ def test_every_parameter_sets_its_filter() -> None:
         "cancelled": ("false", False),
         "draft": ("true", True),
         "imported": ("false", False),
+        "awaits_outcome": ("true", True),
         "search": ("sale, 50 %", "sale, 50 %"),
         "reference": ("a,b", "a,b"),
         **{

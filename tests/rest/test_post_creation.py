@@ -61,6 +61,7 @@ async def test_created_post_is_returned_with_results(acme: Tenant, account: int)
             "destinations": [{**result, "scheduled_for": LATER} for result in results],
             "created_at": CREATED_AT,
             "updated_at": CREATED_AT,
+            "reference": "spring",
             "accounts_count": 2,
             "message": f"The post will be published at {LATER}.",
             "results": results,

@@ -97,6 +97,7 @@ async def test_post_has_documented_keys_in_order(acme: Tenant) -> None:
         media_ids=["m-1"],
         media=[{"url": "https://example.com/1.png", "alt": None}],
         platform_content={"instagram": {"contentType": "REELS", "settings": {"b": 1, "a": [2]}}},
+        reference="spring",
         created_at=NOW - HOUR,
         updated_at=NOW + timedelta(milliseconds=7),
     )
@@ -129,6 +130,7 @@ async def test_post_has_documented_keys_in_order(acme: Tenant) -> None:
             ],
             "created_at": "2026-04-15T14:00:00.000Z",
             "updated_at": "2026-04-15T15:00:00.007Z",
+            "reference": "spring",
         }
     )
 

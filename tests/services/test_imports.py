@@ -8,8 +8,10 @@ from typing import Any
 from uuid import UUID, uuid5
 
 import pytest
+from sqlalchemy import select
 
 from app.db.core.database import Database
+from app.db.models import Destination
 from app.db.repositories.workspaces import WorkspaceRef
 from app.db.tools.integrity import find_problems
 from app.demo import DEMO_WORKSPACE_ID, load_demo
@@ -169,6 +171,7 @@ async def test_results_create_a_post_that_its_own_response_completes(acme: Tenan
         "media": [],
         "platform_content": {},
         "campaign_id": None,
+        "reference": None,
         "destinations": [{**destination, "scheduled_for": "2026-03-01T09:00:00.000Z"}],
     }
 
@@ -227,6 +230,45 @@ async def test_one_batch_and_several_imports_store_the_same(acme: Tenant) -> Non
         ]
         assert by_workspace[0] == by_workspace[1]
         assert by_workspace[0]
+
+
+async def test_reference_is_imported_and_kept_by_a_source_that_lacks_it(acme: Tenant) -> None:
+    async def read_reference() -> object:
+        return success_data(await acme.client.get(f"/v1/posts/{POST}"))["reference"]
+
+    later = [f"2026-03-0{day}T09:00:00.000Z" for day in (2, 3, 4)]
+    references = []
+    for fields in (
+        {"reference": "spring"},
+        {"updated_at": later[0]},
+        {"updated_at": later[1], "reference": "summer"},
+        {"updated_at": later[2], "reference": None},
+    ):
+        await import_responses(acme.database, acme.workspace, make_post_entry(**fields))
+        references.append(await read_reference())
+
+    assert references == ["spring", "spring", "summer", None]
+
+
+async def test_destinations_are_marked_as_mirrored_in_a_mirror_only(acme: Tenant) -> None:
+    mirror = await add_workspace(acme.database, mirror_of="https://example.com")
+    kinds = {acme.workspace: WorkspaceKind.LOCAL, mirror: WorkspaceKind.MIRROR}
+    entry = make_post_entry(POST, make_result(status="queued", published_at=None))
+    for workspace, kind in kinds.items():
+        assert await import_responses(acme.database, workspace, entry, kind=kind) == [
+            ImportResult.NEW
+        ]
+        assert await import_responses(acme.database, workspace, entry, kind=kind) == [
+            ImportResult.UNCHANGED
+        ]
+
+    async with acme.database.read_connection() as connection:
+        rows = await connection.execute(select(Destination.workspace_id, Destination.is_mirrored))
+        assert {row.workspace_id: row.is_mirrored for row in rows} == {
+            acme.workspace: False,
+            mirror: True,
+        }
+    assert await find_problems(acme.database) == []
 
 
 async def test_unknown_accounts_are_added_as_inactive_with_their_numbers(acme: Tenant) -> None:

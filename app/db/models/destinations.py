@@ -301,6 +301,8 @@ class Destination(Base):
     publisher: Mapped[AccountPublisher] = mapped_column(server_default=AccountPublisher.EXTERNAL)
     """Copy of the account's."""
     forced_rounds: Mapped[int] = mapped_column(server_default=text("0"))
+    is_mirrored: Mapped[bool] = mapped_column(server_default=false())
+    """True in a mirror: copy of the workspace's kind, which never changes."""
 
 
 POST_JOIN = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)

@@ -11,6 +11,7 @@ from app.db.core.statements import AllWorkspacesStatement, AnyRow, Statement
 from app.db.core.write_session import AllWorkspacesWriteSession, WriteSession
 from app.db.core.writes import insert_with_on_conflict
 from app.db.models import AccountPause, Destination
+from app.db.repositories.destination_filters import AWAITS_OUTCOME
 from app.domain.accounts import AccountPublisher
 from app.domain.destinations import DestinationStatus
 from app.domain.ids import AccountId
@@ -49,8 +50,8 @@ _IN_FLIGHT = Statement(
     .select_from(Destination)
     .where(
         Destination.account_id == bindparam("account_id"),
-        Destination.settled_at.is_(None),
         Destination.status == DestinationStatus.PUBLISHING,
+        AWAITS_OUTCOME,
     )
 )
 

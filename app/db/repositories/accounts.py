@@ -8,7 +8,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, and_, bindparam, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, and_, bindparam, case, func, or_, select
 
 from app.db.core.conditions import any_of, sort_key
 from app.db.core.database import AllWorkspacesReader, Reader
@@ -40,6 +40,7 @@ from app.db.core.write_session import WriteSession
 from app.db.core.writes import acquire_advisory_lock, write_rows
 from app.db.models import ACCOUNT_JOIN, POST_JOIN, Account, Destination, Post
 from app.db.repositories.account_filters import account_conditions, blocked_condition
+from app.db.repositories.destination_filters import AWAITS_OUTCOME
 from app.domain.accounts import Account as DomainAccount
 from app.domain.destinations import PERMANENT_CATEGORIES, DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import CANCELLED
@@ -156,13 +157,8 @@ def _select_activity() -> Statement:
         )
         for count in (func.count(), func.count(case((permanent, 1))))
     )
-    queued = _select_per_account(func.count()).where(*_QUEUED_CONDITIONS)
-    claimable = queued.where(Destination.claimable_at.is_not(None))
-    # Those of deleted posts are not claimable, so that most destinations need no lookup of their post.
-    others = queued.where(
-        Destination.claimable_at.is_(None),
-        Destination.due_at.is_not(None),
-        exists(Post.id).where(POST_JOIN, Post.deleted_at.is_(None)),
+    queued = _select_per_account(func.count()).where(
+        Destination.status == DestinationStatus.QUEUED, AWAITS_OUTCOME
     )
     return Statement(
         select(
@@ -170,7 +166,7 @@ def _select_activity() -> Statement:
             last_published_at.scalar_subquery().label("last_published_at"),
             failures.scalar_subquery().label("failures"),
             permanent_failures.scalar_subquery().label("permanent_failures"),
-            (claimable.scalar_subquery() + others.scalar_subquery()).label("queued"),
+            queued.scalar_subquery().label("queued"),
         ).where(any_of(Account.id, "ids"))
     )
 
@@ -370,7 +366,7 @@ def _select_destination_count(*conditions: ColumnElement[bool]) -> ScalarSelect[
 _UNDECIDED_COUNT = Statement(
     select(
         _select_destination_count(
-            Destination.settled_at.is_(None), Destination.status == DestinationStatus.PUBLISHING
+            AWAITS_OUTCOME, Destination.status == DestinationStatus.PUBLISHING
         )
         + _select_destination_count(Destination.verifiable_at.is_not(None))
     )

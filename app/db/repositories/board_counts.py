@@ -1,7 +1,7 @@
 """Numbers of destinations that need attention, each counted up to a limit, by one statement.
 
-Destinations that are publishing, published, unknown or claimable belong to posts that are not deleted, so
-their counts read nothing but an index. The others also look up whether the post is deleted.
+Destinations that await their outcome, or are published or unknown, belong to posts that are not deleted.
+Those that failed also look up whether the post is deleted.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from app.db.core.statements import Record, Statement
 from app.db.core.types import UtcDateTime, field_names
 from app.db.models import Destination
 from app.db.repositories.accounts import all_accounts
-from app.db.repositories.destination_filters import POST_NOT_DELETED
+from app.db.repositories.destination_filters import AWAITS_OUTCOME, IS_RETRYING, POST_NOT_DELETED
 from app.db.repositories.overdue import overdue_condition
 from app.domain.accounts import AccountAccess, blocking_reason
 from app.domain.destinations import OVERDUE_AFTER, DestinationStatus, Outcome
@@ -94,14 +94,12 @@ _COUNTS = {
     ),
     "unknown": _count(Destination.verifiable_at.is_not(None)),
     "overdue": _count(overdue_condition(_time("cutoff"))),
-    # Served by ix_destination_next_retry. Most rows need no other column: a destination is claimable at its
-    # next retry, so it is not overdue before.
+    # A destination is claimable at its next retry, so it is not overdue before.
     "retrying": _count(
-        Destination.next_retry_at.is_not(None),
+        IS_RETRYING,
         or_(Destination.next_retry_at > _time("cutoff"), not_(overdue_condition(_time("cutoff")))),
-        POST_NOT_DELETED,
     ),
-    "publishing": _count(Destination.status == DestinationStatus.PUBLISHING),
+    "publishing": _count(Destination.status == DestinationStatus.PUBLISHING, AWAITS_OUTCOME),
     "due_soon": _count(*_IS_WAITING, Destination.due_at > _time("now")),
     "will_fail": _count(*_IS_WAITING, any_of(Destination.account_id, "blocked_ids")),
     # Served by ix_destination_duplicated.

@@ -97,6 +97,7 @@ class DestinationCriteria:
     cancelled: bool | None = None
     draft: bool | None = None
     imported: bool | None = None
+    awaits_outcome: bool | None = None
     search: str | None = None
     """Part of the text of the post."""
     reference: str | None = None
@@ -126,6 +127,25 @@ POST_NOT_IMPORTED = Destination.post_id.not_in(select(Post.id).where(Post.import
 A read of each post takes ten times as long.
 """
 
+_HAS_PUBLISHER = or_(
+    Destination.claimable_at.is_not(None),
+    Destination.lease_token.is_not(None),
+    Destination.is_mirrored.expression,
+)
+AWAITS_OUTCOME = and_(
+    Destination.settled_at.is_(None), Destination.due_at.is_not(None), _HAS_PUBLISHER
+)
+"""`domain.destinations.awaits_outcome` in SQL. Served by ix_destination_waiting.
+
+No destination of a deleted post awaits its outcome.
+"""
+
+IS_RETRYING = and_(Destination.next_retry_at.is_not(None), _HAS_PUBLISHER)
+"""Condition that a destination, which then is neither settled nor a draft's, awaits an automatic retry.
+
+Served by ix_destination_next_retry.
+"""
+
 NEWEST_FIRST = Order(Destination.created_at, Destination.id, Direction.DESC)
 
 _ERROR = type_coerce(Destination.error_category.concat("/"), Text()).concat(Destination.error_code)
@@ -153,11 +173,7 @@ LATE, PUBLISHED_LATE, WAITING_LATE = "late_by_seconds", "published_late", "waiti
 """Names of the condition of lateness, and of its halves. ix_destination_lateness and _waiting serve them."""
 
 _PUBLISHED_LATE = Destination.lateness_ms >= bindparam("late_by_ms")
-_WAITING_LATE = and_(
-    Destination.settled_at.is_(None),
-    Destination.due_at.is_not(None),
-    Destination.due_at <= bindparam("late_due_before"),
-)
+_WAITING_LATE = and_(AWAITS_OUTCOME, Destination.due_at <= bindparam("late_due_before"))
 
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     **filter_conditions(
@@ -189,18 +205,16 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     ),
     "unknown": Destination.verifiable_at.is_not(None),
     "source": _advice_condition("source"),
-    "next_action": and_(Destination.next_retry_at.is_(None), _advice_condition("next_action")),
-    "next_action_or_wait": or_(
-        Destination.next_retry_at.is_not(None), _advice_condition("next_action")
-    ),
+    "next_action": and_(not_(IS_RETRYING), _advice_condition("next_action")),
+    "next_action_or_wait": or_(IS_RETRYING, _advice_condition("next_action")),
     "max_attempts": Destination.attempts <= bindparam("max_attempts"),
     "overdue": overdue_condition(bindparam("overdue", type_=UtcDateTime())),
     "not_overdue": not_(overdue_condition(bindparam("not_overdue", type_=UtcDateTime()))),
     LATE: or_(_PUBLISHED_LATE, _WAITING_LATE),
     PUBLISHED_LATE: _PUBLISHED_LATE,
     WAITING_LATE: _WAITING_LATE,
-    "retrying": Destination.next_retry_at.is_not(None),
-    "not_retrying": Destination.next_retry_at.is_(None),
+    "retrying": IS_RETRYING,
+    "not_retrying": not_(IS_RETRYING),
     "duplicated": Destination.is_duplicated.expression,
     "not_duplicated": not_(Destination.is_duplicated),
     "cancelled": Destination.error_code == CANCELLED,
@@ -209,6 +223,8 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "not_draft": Destination.due_at.is_not(None),
     "imported": not_(POST_NOT_IMPORTED),
     "not_imported": POST_NOT_IMPORTED,
+    "awaits_outcome": AWAITS_OUTCOME,
+    "not_awaits_outcome": not_(AWAITS_OUTCOME),
     "reference": Destination.post_id.in_(
         select(Post.id)
         .where(Post.deleted_at.is_(None), Post.reference == bindparam("reference"))
@@ -271,10 +287,14 @@ def _values(criteria: DestinationCriteria, now: datetime) -> ColumnValues:
     if criteria.overdue is not None:
         values.pop("overdue")
         values["overdue" if criteria.overdue else "not_overdue"] = now - OVERDUE_AFTER
-    for name in ("retrying", "duplicated", "cancelled", "draft", "imported"):
+    for name in _FLAGS:
         if getattr(criteria, name) is False:
             values[f"not_{name}"] = values.pop(name)
     return values | _error_values(criteria)
+
+
+_FLAGS = ("retrying", "duplicated", "cancelled", "draft", "imported", "awaits_outcome")
+"""Filters with a condition of their own for False."""
 
 
 def _error_values(criteria: DestinationCriteria) -> ColumnValues:

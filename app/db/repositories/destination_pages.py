@@ -250,7 +250,7 @@ _STATUSES_OF_FILTERS: Mapping[str, frozenset[DestinationStatus]] = {
     **dict.fromkeys(("published_after", "published_before", "duplicated"), _PUBLISHED),
     **dict.fromkeys(("platform_post_url", equality_parameter("platform_post_url")), _PUBLISHED),
     **dict.fromkeys(("next_retry_after", "next_retry_before", "retrying"), _QUEUED),
-    "overdue": _UNSETTLED,
+    **dict.fromkeys(("overdue", "awaits_outcome"), _UNSETTLED),
     "draft": _QUEUED,
     LATE: _UNSETTLED | _PUBLISHED,
 }
@@ -336,7 +336,7 @@ _SORT_COLUMNS: Mapping[str, str | None] = {
     **dict.fromkeys(("draft", "imported")),
     **dict.fromkeys(("platform_post_url", equality_parameter("platform_post_url"))),
     PUBLISHED_LATE: "lateness_ms",
-    WAITING_LATE: "due_at",
+    **dict.fromkeys((WAITING_LATE, "awaits_outcome"), "due_at"),
     **dict.fromkeys(_ERROR_FILTERS),
     **dict.fromkeys(_UNSELECTIVE_LISTS),
     **{

@@ -92,7 +92,7 @@ async def _inconsistent_posts(connection: AsyncConnection) -> AsyncGenerator[str
 _STATE_FIELDS = field_names(DestinationState)
 _DESTINATION_FIELDS = (
     *("account_id", "platform", "position", "created_at"),
-    *("failed_at", "failure_group", "post_created_at"),
+    *("failed_at", "failure_group", "post_created_at", "is_mirrored"),
     *_STATE_FIELDS,
 )
 
@@ -152,6 +152,7 @@ def _derived_value_problems(row: DecodedRow, state: DestinationState) -> Iterato
         ("failed_at", columns["failed_at"], "status and settled_at make"),
         ("failure_group", columns["failure_group"], "platform and error make"),
         ("post_created_at", row.post_created if was_added_later else None, "post makes"),
+        ("is_mirrored", row.kind is WorkspaceKind.MIRROR, "workspace makes"),
     ):
         if (stored := getattr(row, name)) != expected:
             yield f"{label} has {name} {_format_value(stored)}; its {source} it {_format_value(expected)}."

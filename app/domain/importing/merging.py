@@ -80,7 +80,7 @@ def import_record(record: PostRecord, state: ImportState, *, now: datetime) -> I
     }
     _require_unused_ids(merged, state)
     state.accounts.update(accounts)
-    merged = _with_publishers(merged, state.accounts)
+    merged = _with_copied_values(merged, state)
     state.posts[merged.id] = merged
     for destination in merged.destinations:
         state.post_ids_by_destination[destination.id] = merged.id
@@ -136,16 +136,21 @@ def _resolve_account(
     return account if has_name else replace(account, account_name=name)
 
 
-def _with_publishers(post: Post, accounts: Mapping[AccountId, Account]) -> Post:
-    """Return the post with the publishers of its accounts; itself if none differs."""
-    publishers = [accounts[destination.account_id].publisher for destination in post.destinations]
-    if publishers == [destination.publisher for destination in post.destinations]:
-        return post
-    destinations = (
-        replace(destination, publisher=publisher)
-        for destination, publisher in zip(post.destinations, publishers, strict=True)
+def _with_copied_values(post: Post, state: ImportState) -> Post:
+    """Return the post with what its destinations copy from their accounts and from the workspace.
+
+    Returns the post itself if nothing differs.
+    """
+    is_mirrored = state.kind is WorkspaceKind.MIRROR
+    destinations = tuple(
+        replace(
+            destination,
+            publisher=state.accounts[destination.account_id].publisher,
+            is_mirrored=is_mirrored,
+        )
+        for destination in post.destinations
     )
-    return replace(post, destinations=tuple(destinations))
+    return post if destinations == post.destinations else replace(post, destinations=destinations)
 
 
 def _require_unused_ids(post: Post, state: ImportState) -> None:
@@ -195,6 +200,7 @@ def has_only_results(post: Post) -> bool:
         post.imported_at is not None
         and post.created_at == post.updated_at
         and not (post.content or post.media_ids or post.media or post.platform_content)
+        and post.reference is None
     )
 
 
@@ -465,6 +471,7 @@ def _merge_destinations(
                 account_id=account_id,
                 platform=recorded[account_id].platform,
                 publisher=AccountPublisher.EXTERNAL,
+                is_mirrored=False,
                 position=position,
                 state=state,
                 created_at=merge.post.created_at,

@@ -16,7 +16,7 @@ from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.posts import DEFAULT_TIMEZONE, MAX_DESTINATIONS, STATUS_BY_NAME, PostStatus
 from app.domain.validation.object_reader import MAX_INT32, ObjectReader
-from app.domain.validation.post_contents import MAX_CONTENT_LENGTH
+from app.domain.validation.post_contents import MAX_CONTENT_LENGTH, MAX_REFERENCE_LENGTH
 from app.domain.validation.text import MAX_NAME_LENGTH
 
 MAX_TEXT_BYTES = 64 * 1024 * 1024
@@ -71,6 +71,7 @@ class PostDetails(TypedDict, total=False):
     media_ids: Sequence[str]
     media: Sequence[object]
     platform_content: Mapping[str, object]
+    reference: str | None
     created_at: datetime
     updated_at: datetime
 
@@ -303,6 +304,8 @@ def _parse_details(reader: ObjectReader) -> PostDetails:
         details["media"] = reader.json_list("media")
     if "platform_content" in reader.members:
         details["platform_content"] = reader.json_object("platform_content")
+    if "reference" in reader.members:
+        details["reference"] = reader.text("reference", max_length=MAX_REFERENCE_LENGTH)
     if created_at := reader.instant("created_at"):
         details["created_at"] = created_at
     if updated_at := reader.instant("updated_at"):

@@ -18,7 +18,7 @@ _MAX_MEDIA = 100
 _MAX_PLATFORM_CONTENT_KEYS = 50
 """Keys of platform_content."""
 
-_MAX_REFERENCE_LENGTH = 200
+MAX_REFERENCE_LENGTH = 200
 """Code points of a client's reference."""
 
 
@@ -52,7 +52,7 @@ def check_contents(
 
 def check_reference(reference: str | None) -> None:
     if reference is not None:
-        validate_text(reference, "reference", max_length=_MAX_REFERENCE_LENGTH)
+        validate_text(reference, "reference", max_length=MAX_REFERENCE_LENGTH)
         if not reference:
             raise InvalidInput("reference must not be empty.", argument="reference")
 

@@ -78,7 +78,9 @@ class AccountActivity:
         description="Number of those in `failuresLast7d` whose error category is AUTH, CONTENT_REJECTED or"
         " PERMANENT.",
     )
-    queued_count: int = field(description="Number of destinations waiting to be due or retried.")
+    queued_count: int = field(
+        description="Number of destinations that wait for their due time or a retry, with `awaitsOutcome`."
+    )
 
 
 @strawberry.type(description="Health of an account, judged by its access and recent outcomes.")

@@ -25,9 +25,11 @@ class BoardCounts:
     unknown: CappedCount = field(description="Destinations with an unknown outcome.")
     overdue: CappedCount = field(description="Destinations with `isOverdue`.")
     retrying: CappedCount = field(
-        description="Destinations that wait for an automatic retry, without those with `isOverdue`."
+        description="Destinations whose `diagnosis` has `willRetry`, without those with `isOverdue`."
     )
-    publishing: CappedCount = field(description="Destinations that a publisher has claimed.")
+    publishing: CappedCount = field(
+        description="Destinations with the status PUBLISHING and `awaitsOutcome`."
+    )
     due_soon: CappedCount = field(description="Destinations that become due within 24 hours.")
     will_fail: CappedCount = field(
         description="Destinations that are due, or become due within 24 hours, on an account that cannot post"

@@ -18,6 +18,7 @@ from app.domain.destinations import (
     DestinationStatus,
     ErrorCategory,
     Outcome,
+    awaits_outcome,
     is_overdue,
     lateness_seconds,
     poll_after,
@@ -50,17 +51,36 @@ _PROGRESS_COLUMNS = tuple(field.name for field in dataclasses.fields(outlook_rul
 
 _RETRY_COLUMNS = ("status", "outcome", "account_id", "post_id")
 
-_POLL_COLUMNS = ("status", "due_at", "next_retry_at")
+_AWAITS_COLUMNS = ("settled_at", "due_at", "claimable_at", "lease_expires_at", "is_mirrored")
+"""Columns that decide whether an outcome is awaited."""
+
+_POLL_COLUMNS = ("status", "next_retry_at", *_AWAITS_COLUMNS)
 _FINAL_STATUSES = frozenset(status.value for status in DestinationStatus if status.is_final)
 
 
 def _poll_after_seconds(
     status: DestinationStatus,
-    due_at: datetime | None,
     next_retry_at: datetime | None,
+    settled_at: datetime | None,
+    due_at: datetime | None,
+    claimable_at: datetime | None,
+    lease_expires_at: datetime | None,
+    is_mirrored: bool,
     now: datetime,
 ) -> int | None:
-    wait = poll_after(status=status, due_at=due_at, next_retry_at=next_retry_at, now=now)
+    wait = poll_after(
+        status=status,
+        awaits_outcome=awaits_outcome(
+            settled_at=settled_at,
+            due_at=due_at,
+            claimable_at=claimable_at,
+            lease_expires_at=lease_expires_at,
+            is_mirrored=is_mirrored,
+        ),
+        due_at=due_at,
+        next_retry_at=next_retry_at,
+        now=now,
+    )
     return None if wait is None else ceil(wait.total_seconds())
 
 
@@ -73,7 +93,8 @@ class ErrorDiagnosis:
     source: ErrorSource = field(description="Party that can fix the error.")
     retryable: bool = field(description="True if the unchanged post can succeed after the fix.")
     will_retry: bool = field(
-        description="True if a retry is planned, at `Destination.nextRetryAt`."
+        description="True if an automatic retry follows, at `Destination.nextRetryAt`; in a mirror, at the"
+        " mirrored service."
     )
     fix: str = field(description="Instruction for the user, as a sentence.")
     next_action: NextAction = field(description="Next step for the user.")
@@ -127,7 +148,8 @@ class Destination(Node):
     error_code: str | None = column("Error code of the publisher; `errorCatalog` has known codes.")
     attempts: int = column("Number of attempts started, never reset.")
     next_retry_at: datetime | None = column(
-        "UTC time of the next automatic retry; null if none is planned."
+        "UTC time of the next automatic retry; null if none is planned. For an imported destination, the"
+        " time that the other service planned."
     )
     failed_at: datetime | None = column(
         "UTC time when the destination failed, or its outcome became unknown; null otherwise."
@@ -152,14 +174,23 @@ class Destination(Node):
         return self.row.failed_at if self.row.outcome is Outcome.UNKNOWN else None
 
     @sourced_field(
-        "Seconds from the due time to the publication; if the destination is due and not settled, to"
+        "True if a publisher works on the destination, or will from its due time on: of this server, or in a"
+        " mirror, of the mirrored service. False for drafts, after the outcome, and for imported posts in"
+        " other workspaces, whose status is the last one that was imported.",
+        FromResolver(columns=_AWAITS_COLUMNS),
+    )
+    def awaits_outcome(self) -> bool:
+        return awaits_outcome(**{name: getattr(self.row, name) for name in _AWAITS_COLUMNS})
+
+    @sourced_field(
+        "Seconds from the due time to the publication; if the destination is due with `awaitsOutcome`, to"
         " now. Null for a failed destination and before the due time.",
-        FromResolver(columns=("lateness_ms", "settled_at", "due_at")),
+        FromResolver(columns=("lateness_ms", *_AWAITS_COLUMNS)),
     )
     def lateness_seconds(self) -> float | None:
         return lateness_seconds(
             lateness_ms=self.row.lateness_ms,
-            is_settled=self.row.settled_at is not None,
+            awaits_outcome=self.awaits_outcome(),
             due_at=self.row.due_at,
             now=self.now,
         )
@@ -221,19 +252,21 @@ class Destination(Node):
         )
 
     @sourced_field(
-        "Seconds that a polling client should wait before it reads again; null if the status"
-        " does not change automatically.",
+        "Seconds that a polling client should wait before it reads again; null without `awaitsOutcome`, as"
+        " the status does not change automatically. In a mirror, the import decides when it changes.",
         Computed(_POLL_COLUMNS, _poll_after_seconds, uses_now=True, null_for=_FINAL_STATUSES),
     )
     def poll_after_seconds(self) -> int | None:
-        row = self.row
-        if row.status.is_final:
-            return None
-        return _poll_after_seconds(row.status, row.due_at, row.next_retry_at, self.now)
+        return _poll_after_seconds(*(getattr(self.row, name) for name in _POLL_COLUMNS), self.now)
 
     @sourced_field(
         "Cause of the error and how to fix it; null without an error.",
-        FromResolver(columns=("error_category", "error_code", "outcome", "next_retry_at")),
+        FromResolver(
+            columns=(
+                *("error_category", "error_code", "outcome", "next_retry_at"),
+                *_AWAITS_COLUMNS,
+            )
+        ),
         graphql_type=ErrorDiagnosis | None,
     )
     def diagnosis(self) -> diagnosis_rules.Diagnosis | None:
@@ -243,7 +276,7 @@ class Destination(Node):
             category=self.error_category,
             code=self.error_code,
             outcome=self.outcome,
-            will_retry=self.next_retry_at is not None,
+            will_retry=self.next_retry_at is not None and self.awaits_outcome(),
         )
 
     @sourced_field(

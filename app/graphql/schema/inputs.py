@@ -130,9 +130,11 @@ class DestinationFilterInput:
     overdue: bool | None = optional("Value of `Destination.isOverdue`.")
     late_by_seconds: int | None = optional(
         "Published at least this number of seconds after the due time, or due at least that long ago and"
-        " not settled."
+        " with `awaitsOutcome`."
     )
-    retrying: bool | None = optional("True for destinations that wait for an automatic retry.")
+    retrying: bool | None = optional(
+        "True for destinations that wait for an automatic retry: those whose `diagnosis` has `willRetry`."
+    )
     duplicated: bool | None = optional("Value of `Destination.isDuplicated`.")
     cancelled: bool | None = optional(
         "True for destinations that were cancelled: their `errorCode` is CANCELLED."
@@ -141,6 +143,7 @@ class DestinationFilterInput:
     imported: bool | None = optional(
         "True for destinations of imported posts, which this server does not publish."
     )
+    awaits_outcome: bool | None = optional("Value of `Destination.awaitsOutcome`.")
     search: str | None = optional(
         f"Substring of the post's text, like `PostFilter.search`. A text of one or two characters is"
         f" searched in the newest {SHORT_SEARCH_POSTS:,} posts only."

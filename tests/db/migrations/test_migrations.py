@@ -17,9 +17,10 @@ from app.db.migrations import NEWEST_VERSION, SchemaMismatch, check_schema_versi
 from app.db.models import Base, Deployment, Destination
 from app.db.repositories.posts import PostCriteria, count_posts
 from app.domain.ids import WorkspaceId
+from app.domain.transitions import unclaimable
 from tests.db.all_tables import WORKSPACE, add_row_in_every_table, all_rows
 from tests.db.migrations.schema import read_schema
-from tests.factories import NOW
+from tests.factories import NOW, add_account, add_post, add_workspace, queued
 
 RENAME_COLUMN = "ALTER TABLE api_key RENAME COLUMN shown_prefix TO display_prefix"
 
@@ -92,6 +93,7 @@ async def copy_to_version_0004(source: Database, target: Database) -> None:
         ("destination", "failure_group"),
         ("destination", "forced_rounds"),
         ("destination", "is_duplicated"),
+        ("destination", "is_mirrored"),
         ("destination", "post_created_at"),
         ("destination", "publisher"),
         ("event", "person"),
@@ -151,6 +153,8 @@ async def test_older_version_is_upgraded_with_all_rows(
     database: Database, unmigrated_database: Database, version: str
 ) -> None:
     ids = await add_row_in_every_table(database)
+    mirror = await add_workspace(database, mirror_of="https://example.com")
+    await add_post(database, mirror, {await add_account(database, mirror): unclaimable(queued())})
     added_later = update(Destination).where(Destination.id == ids.failed)
     async with database.write_engine.begin() as connection:
         await connection.execute(

@@ -240,7 +240,6 @@ LOADERS: dict[str, tuple[Query, set[str]]] = {
             "ix_destination_account_published",
             "ix_destination_account_failed",
             "ix_destination_account_unsettled",
-            POST_BY_ID,
         },
     ),
     "open_failures_by_account_id": (

@@ -185,6 +185,10 @@ BROKEN_RULES = [
         f"destination {PUBLISHED} has no counted evidence of its publication.",
     ),
     (
+        f"UPDATE destination SET is_mirrored = TRUE WHERE id = '{PUBLISHED}'",
+        f"destination {PUBLISHED} has is_mirrored True; its workspace makes it False.",
+    ),
+    (
         f"UPDATE destination SET is_duplicated = TRUE WHERE id = '{PUBLISHED}'",
         f"destination {PUBLISHED} has is_duplicated True; its evidence makes it False.",
     ),

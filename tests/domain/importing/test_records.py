@@ -62,6 +62,7 @@ POST_RESPONSE: dict[str, Any] = {
     "media_ids": ["a", 7],
     "media": [{"url": "https://example.com/a.jpg"}],
     "platform_content": {"x": {"content": "Sale"}},
+    "reference": "spring",
     "campaign_id": None,
     "destinations": [{**RESULT, "scheduled_for": "2026-04-15T14:30:00.000Z"}],
     "created_at": "2026-04-14T09:00:00.000Z",
@@ -138,6 +139,7 @@ POST_RECORD = PostRecord(
         media_ids=["a", "7"],
         media=[{"url": "https://example.com/a.jpg"}],
         platform_content={"x": {"content": "Sale"}},
+        reference="spring",
         created_at=parse_instant("2026-04-14T09:00:00Z"),
         updated_at=parse_instant("2026-04-15T14:30:05Z"),
     ),
@@ -291,6 +293,8 @@ def test_malformed_json_is_rejected_with_its_reason() -> None:
         ({"media": {}}, "media must be a list."),
         ({"media": [{"size": 2**63}]}, "media[0].size must fit into 64 bits."),
         ({"platform_content": []}, "platform_content must be an object."),
+        ({"reference": 7}, "reference must be a string."),
+        ({"reference": "r" * 201}, "reference is 201 characters long; at most 200 are allowed."),
         (
             {"platform_content": {"x": ["\0"]}},
             "platform_content.x[0] must not contain a NUL character.",
@@ -446,14 +450,20 @@ def test_post_status_is_parsed_in_both_vocabularies(
 
 
 EMPTY_DETAILS = PostDetails(
-    content="", scheduled_for=None, timezone=None, media_ids=[], media=[], platform_content={}
+    content="",
+    scheduled_for=None,
+    timezone=None,
+    media_ids=[],
+    media=[],
+    platform_content={},
+    reference=None,
 )
 
 
 @pytest.mark.parametrize("empty", [None, ""])
 def test_empty_fields_of_a_post_are_details(empty: str | None) -> None:
     fields = dict.fromkeys(
-        ["content", "scheduled_for", "timezone", "created_at", "updated_at"], empty
+        ["content", "scheduled_for", "timezone", "reference", "created_at", "updated_at"], empty
     )
     lists = {"media_ids": None, "media": None, "platform_content": None}
     parsed = parse_record({"post_id": POST, "destinations": [], **fields, **lists})

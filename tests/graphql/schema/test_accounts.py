@@ -131,7 +131,7 @@ async def test_access_determines_readiness_and_health(acme: Tenant) -> None:
         (draft(), {}, {}),
         (queued(NOW + timedelta(days=9)), {}, {"queuedCount": 1}),
         (unclaimable(queued()), {"deleted_at": NOW}, {}),
-        (unclaimable(queued()), {}, {"queuedCount": 1}),  # of an imported post
+        (unclaimable(queued()), {"imported_at": NOW}, {}),
         (waiting_for_retry(), {}, {"queuedCount": 1}),
         (claimed(), {}, {}),
         (started(), {}, {}),

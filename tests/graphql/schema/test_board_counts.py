@@ -10,6 +10,7 @@ from app import services
 from app.db import repositories
 from app.db.core.database import Database
 from app.domain.times import format_instant
+from app.domain.transitions import unclaimable
 from tests.clients import Client, Tenant
 from tests.factories import (
     NOW,
@@ -89,7 +90,7 @@ async def test_other_workspaces_and_deleted_posts_do_not_count(acme: Tenant) -> 
         await add_post_in_states(
             other, failed(), unknown(), waiting_for_retry(), queued(NOW + HOUR)
         )
-    deleted = failed(), waiting_for_retry()
+    deleted = failed(), unclaimable(waiting_for_retry())
     await add_post_in_states(acme, *deleted, deleted_at=NOW)
 
     assert await read_counts(acme.client) == {}
