@@ -13,6 +13,7 @@ from app.domain.validation.numbers import validate_number, validate_seconds
 from app.domain.validation.redaction import redact, redact_url
 from app.domain.validation.text import (
     MAX_URL_LENGTH,
+    normalize_url,
     percent_encode_url,
     validate_name,
     validate_text,
@@ -63,6 +64,30 @@ class Publication:
     platform_post_id: str | None
     platform_post_url: str | None
     published_at: datetime
+
+    @property
+    def identity(self) -> tuple[bool, str | None]:
+        """What tells the publication from others: the id on the platform, or without one, the normal URL.
+
+        The first part is true for an id.
+        """
+        if self.platform_post_id is not None:
+            return True, self.platform_post_id
+        return False, self.platform_post_url and normalize_url(self.platform_post_url)
+
+    def is_certainly_another(self, other: "Publication") -> bool:
+        """Return whether both have ids, or neither has one, and these or else the URLs differ."""
+        has_id, _ = self.identity
+        other_has_id, _ = other.identity
+        return has_id == other_has_id and self.identity != other.identity
+
+    def completed_by(self, other: "Publication") -> "Publication":
+        """Return the publication with the id and the URL of another report where it has none."""
+        return replace(
+            self,
+            platform_post_id=self.platform_post_id or other.platform_post_id,
+            platform_post_url=self.platform_post_url or other.platform_post_url,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -191,6 +191,8 @@ def _other_change(event: StoredEvent) -> str | None:
             return "The order of the post's accounts changed."
         case {"error": str()}:
             return "The recorded error was changed."
+        case {"platform_post_id": str()} | {"platform_post_url": str()}:
+            return "A further report named the place of the published post on its platform."
     return None
 
 

@@ -15,6 +15,7 @@ from app.domain.settlement import (
     end_superseded_attempts,
     settle_failed,
     settle_published,
+    settle_repeated_publication,
     settle_unknown,
 )
 
@@ -47,7 +48,9 @@ def record_external_attempt(
     """
     recorded_attempt = history.attempt_by_key(external_attempt.attempt_key)
     if recorded_attempt is not None:
-        return _settle_repeated_report(state, history, recorded_attempt, external_attempt, now)
+        return _settle_repeated_report(
+            state, history, recorded_attempt, external_attempt, new_id=new_id, now=now
+        )
     if state.due_at is None:
         raise Conflict("The post is a draft. Schedule it before you publish it.")
     if state.lease_expires_at is not None and state.lease_expires_at > now:
@@ -81,25 +84,26 @@ def _settle_repeated_report(
     history: History,
     recorded_attempt: Attempt,
     external_attempt: ExternalAttempt,
+    *,
+    new_id: IdFactory,
     now: datetime,
 ) -> Transition:
     """Accept a repeated report, or a publication that resolves an unknown outcome; else raise Conflict."""
-    if recorded_attempt.outcome is external_attempt.outcome:
-        return Transition(state=state, receipt=Receipt.REPEATED)
-    if (
-        recorded_attempt.outcome is not Outcome.UNKNOWN
-        or recorded_attempt.fence is None
-        or isinstance(external_attempt.details, Failure)
+    recorded, fence = recorded_attempt.outcome, recorded_attempt.fence
+    details = external_attempt.details
+    if recorded is not external_attempt.outcome and (
+        recorded is not Outcome.UNKNOWN or fence is None or isinstance(details, Failure)
     ):
-        raise Conflict(
-            f"The attempt with this attemptKey is on record as {recorded_attempt.outcome} already."
-        )
-    if history.has_publication(recorded_attempt.fence):
+        raise Conflict(f"The attempt with this attemptKey is on record as {recorded} already.")
+    known = history.evidence_by_fence(fence)
+    if known is not None and isinstance(details, Publication):
+        return settle_repeated_publication(state, history, known, details, new_id=new_id, now=now)
+    if fence is None or recorded is external_attempt.outcome or isinstance(details, Failure):
         return Transition(state=state, receipt=Receipt.REPEATED)
     return settle_published(
         state,
-        external_attempt.details,
-        fence=recorded_attempt.fence,
+        details,
+        fence=fence,
         ended_attempts=end_superseded_attempts(state, history, now),
         now=now,
     )

@@ -24,6 +24,7 @@ from app.domain.settlement import (
     lease_lost_error,
     settle_failed,
     settle_published,
+    settle_repeated_publication,
     settle_unknown,
 )
 from app.domain.transitions import released, started, unknown
@@ -106,11 +107,14 @@ def report_published(
     """Report a publication, with or without holding the lease; the first one of a destination counts.
 
     A publication by a claim that was not started is accepted, because the post is out, and logged as
-    UNSTARTED.
+    UNSTARTED. Further reports of a claim complete the first one, or are duplicates.
     """
     lease = context.lease
-    if history.has_publication(lease.fence):
-        return Transition(state=state, receipt=Receipt.REPEATED)
+    known = history.evidence_by_fence(lease.fence)
+    if known is not None:
+        return settle_repeated_publication(
+            state, history, known, publication, new_id=context.new_id, now=context.now
+        )
     if _holds_lease(state, lease) and state.started_at is None:
         state, attempt = _log_start(state, context, kind=AttemptKind.UNSTARTED, worker=None)
     else:
@@ -207,7 +211,7 @@ def _record_late_failure(
     failure: Failure,
 ) -> Transition:
     fence = context.lease.fence
-    if history.has_publication(fence):
+    if history.evidence_by_fence(fence) is not None:
         raise Conflict("This lease has already reported the post as published, which is final.")
     if history.attempt_by_fence(fence) is None:
         raise lease_lost_error()

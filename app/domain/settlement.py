@@ -12,6 +12,7 @@ from app.domain.attempts import Attempt, AttemptKind, Evidence, Failure, Publica
 from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import OUTCOME_UNKNOWN
 from app.domain.errors import LeaseLost
+from app.domain.ids import IdFactory
 from app.domain.retry_policy import RetryPolicies, next_retry
 from app.domain.transitions import failed, published, retry_scheduled, unknown
 
@@ -57,9 +58,9 @@ class History:
         """Return whether a claim's outcome was reported before, in time or late."""
         return any((a.fence, a.outcome) == (fence, outcome) for a in self.attempts)
 
-    def has_publication(self, fence: int) -> bool:
-        """Return whether a publication by a claim was reported before."""
-        return any(evidence.fence == fence for evidence in self.evidence)
+    def evidence_by_fence(self, fence: int | None) -> Evidence | None:
+        """Return the first report of a publication by a claim, or None without one."""
+        return next((each for each in self.evidence if each.fence == fence), None)
 
     @property
     def unconfirmed_fences(self) -> list[int]:
@@ -71,8 +72,9 @@ class History:
     def after(self, transition: "Transition") -> "History":
         """Return the history with the attempts and evidence of a transition."""
         attempts = {a.id: a for a in (*self.attempts, *transition.attempts)}
-        added = () if transition.evidence is None else (transition.evidence,)
-        return replace(self, attempts=[*attempts.values()], evidence=[*self.evidence, *added])
+        written = (transition.evidence, transition.completed_evidence)
+        evidence = {e.fence: e for e in (*self.evidence, *written) if e is not None}
+        return replace(self, attempts=[*attempts.values()], evidence=[*evidence.values()])
 
     def count_failures_of_round(self, round_started_at: datetime | None) -> int:
         """Count the failed regular attempts since the start of a round, or all of them if it is None."""
@@ -93,6 +95,9 @@ class Transition:
     attempts: tuple[Attempt, ...] = ()
     """New attempts, and those that end by this transition."""
     evidence: Evidence | None = None
+    """New evidence."""
+    completed_evidence: Evidence | None = None
+    """Stored evidence, with the id or the URL that a repeated report added."""
     auth_failed_attempt_started_at: datetime | None = None
     """Start of the attempt in which the platform rejected the account's access."""
     is_postponement: bool = False
@@ -161,14 +166,67 @@ def settle_published(
     )
 
 
+def settle_repeated_publication(
+    state: DestinationState,
+    history: History,
+    known: Evidence,
+    publication: Publication,
+    *,
+    new_id: IdFactory,
+    now: datetime,
+) -> Transition:
+    """Process a further report of a publication by the claim of `known`, its first report.
+
+    The report completes the first one with the id or the URL that it lacked. If it certainly names another
+    publication, that one is a duplicate, which gets a fence of its own and is stored once.
+    """
+    if not publication.is_certainly_another(known.publication):
+        publication = known.publication.completed_by(publication)
+        if publication == known.publication:
+            return Transition(state=state, receipt=Receipt.REPEATED)
+        if known.counted:
+            state = replace(
+                state,
+                platform_post_id=publication.platform_post_id,
+                platform_post_url=publication.platform_post_url,
+            )
+        return Transition(
+            state=state,
+            receipt=Receipt.REPEATED,
+            completed_evidence=replace(known, publication=publication),
+        )
+    if any(each.publication.identity == publication.identity for each in history.evidence):
+        return Transition(state=state, receipt=Receipt.REPEATED)
+    first = next((each for each in history.attempts if each.fence == known.fence), None)
+    fence = state.fence + 1
+    attempt = Attempt(
+        id=new_id(),
+        kind=AttemptKind.LATE,
+        fence=fence,
+        worker=None if first is None else first.worker,
+        started_at=now if first is None else first.started_at,
+    )
+    return settle_published(
+        replace(state, fence=fence),
+        publication,
+        fence=fence,
+        ended_attempts=[attempt.ended(Outcome.PUBLISHED, None, now)],
+        now=now,
+    )
+
+
 def first_attempt_to_check(history: History, transition: Transition) -> datetime | None:
     """Return the start of the first attempt of a destination whose publication may appear twice.
 
     None if the transition does not publish the destination, if no other attempt may publish it, and for a
-    publication without its id on the platform, which could not be distinguished from a duplicate.
+    publication without its id on the platform, which could not be distinguished from a duplicate. Its id may
+    follow by a later report.
     """
-    evidence = transition.evidence
+    evidence = transition.evidence or transition.completed_evidence
     if evidence is None or not evidence.counted or evidence.publication.platform_post_id is None:
+        return None
+    known = history.evidence_by_fence(evidence.fence)
+    if known is not None and known.publication.platform_post_id is not None:
         return None
     history = history.after(transition)
     if not history.unconfirmed_fences:

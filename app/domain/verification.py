@@ -13,12 +13,12 @@ from app.domain.errors import Conflict
 from app.domain.reports import ReportContext
 from app.domain.settlement import (
     History,
-    Receipt,
     RetryDecider,
     Transition,
     end_superseded_attempts,
     lease_lost_error,
     settle_published,
+    settle_repeated_publication,
 )
 from app.domain.transitions import failed, retry_scheduled, verification_inconclusive
 
@@ -52,8 +52,11 @@ def report_verified(
     holds_lease = state.verification_token == context.lease.token
     is_expired = state.verifiable_at is None or state.verifiable_at <= context.now
     if publication is not None:
-        if history.has_publication(context.lease.fence):
-            return Transition(state=state, receipt=Receipt.REPEATED)
+        known = history.evidence_by_fence(context.lease.fence)
+        if known is not None:
+            return settle_repeated_publication(
+                state, history, known, publication, new_id=context.new_id, now=context.now
+            )
         ended_attempts = [] if holds_lease else end_superseded_attempts(state, history, context.now)
         return settle_published(
             state,

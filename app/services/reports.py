@@ -10,6 +10,7 @@ from app.db.repositories.attempts import (
     insert_evidence,
     load_attempts,
     load_evidence,
+    update_evidence,
     write_attempts,
 )
 from app.db.repositories.duplicate_checks import PendingCheck, add_check
@@ -308,6 +309,8 @@ async def save_transition(
     )
     if transition.evidence is not None:
         await insert_evidence(uow.session, destination.id, transition.evidence)
+    if transition.completed_evidence is not None:
+        await update_evidence(uow.session, destination.id, transition.completed_evidence)
     first_attempt_at = first_attempt_to_check(locked.history, transition)
     if first_attempt_at is not None and destination.publisher.can_publish_twice:
         check = PendingCheck(

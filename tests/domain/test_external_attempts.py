@@ -152,7 +152,8 @@ def test_attempt_key_is_recorded_once(name: str, details: Publication | Failure)
     state = ALL_STATES[name]
     outcome = Outcome.PUBLISHED if details is PUBLICATION else Outcome.FAILED
     stored = replace(stored_attempt(state, outcome, None), number=1, fence=1)
-    history = replace(make_history(state), attempts=[stored])
+    evidence = [new_evidence(1, counted=True)] if details is PUBLICATION else []
+    history = replace(make_history(state), attempts=[stored], evidence=evidence)
     other = TIMEOUT if details is PUBLICATION else PUBLICATION
 
     for now in (DURING_LEASE, AFTER_LEASE):

@@ -235,7 +235,7 @@ def test_repeated_publication_changes_nothing(name: str) -> None:
         state,
         history,
         report_context(current_lease(state), AFTER_LEASE),
-        replace(PUBLICATION, platform_post_id="2"),
+        history.evidence[0].publication,
     ) == Transition(state=state, receipt=Receipt.REPEATED)
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from app.domain.attempts import Attempt, Evidence, Publication
+from app.domain.attempts import Attempt, AttemptKind, Evidence, Publication
 from app.domain.destinations import DestinationState, ErrorCategory, Outcome
 from app.domain.reports import report_failed, start_attempt
 from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies, RetryPolicy
@@ -17,6 +17,7 @@ from app.domain.settlement import (
     Transition,
     first_attempt_to_check,
     settle_duplicates,
+    settle_repeated_publication,
 )
 from app.domain.transitions import claimed, retried
 from tests.domain.attempt_histories import (
@@ -141,8 +142,8 @@ def test_history_finds_attempts_by_fence_and_key(name: str) -> None:
     assert history.attempt_by_key("k") is None
     assert history.has_report(lost.fence, Outcome.UNKNOWN)
     assert not history.has_report(lost.fence, Outcome.PUBLISHED)
-    assert not history.has_publication(lost.fence)
-    assert any(map(history.has_publication, range(9))) == (name in PUBLISHED)
+    assert history.evidence_by_fence(lost.fence) is None
+    assert any(map(history.evidence_by_fence, range(9))) == (name in PUBLISHED)
     assert history.count_failures_of_round(NOW + SECOND) == 0
     assert history.count_failures_of_round(None) == history.count_failures_of_round(NOW)
 
@@ -232,4 +233,132 @@ def test_unreported_publications_are_duplicates_of_unconfirmed_attempts(
             evidence=Evidence(fence=fence, counted=False, publication=found[id_], reported_at=NOW),
         )
         for fence, id_ in zip((1, 3), ids, strict=False)
+    ]
+
+
+def place(id_: str | None, url: str | None, seconds: int = 0) -> Publication:
+    return Publication(
+        platform_post_id=id_, platform_post_url=url, published_at=NOW + seconds * SECOND
+    )
+
+
+A, B = "https://x.com/a", "https://x.com/b"
+FURTHER_REPORTS: list[tuple[Publication, Publication, Publication | None]] = [
+    # first report, further report, first report afterwards or None for a duplicate
+    (place("1", A), place("1", A), place("1", A)),
+    (place("1", A), place("1", B), place("1", A)),
+    (place("1", A), place("2", A), None),
+    (place("1", None), place("2", None), None),
+    (place("1", A), place("1", None), place("1", A)),
+    (place("1", None), place("1", B), place("1", B)),
+    (place("1", A), place(None, A), place("1", A)),
+    (place("1", A), place(None, B), place("1", A)),
+    (place("1", None), place(None, B), place("1", B)),
+    (place(None, A), place("1", A), place("1", A)),
+    (place(None, A), place("1", B), place("1", A)),
+    (place(None, A), place("1", None), place("1", A)),
+    (place(None, A), place(None, A), place(None, A)),
+    (place(None, A), place(None, B), None),
+    (place(None, A), place(None, "HTTPS://X.com:443/./%61"), place(None, A)),
+    (place(None, A), place(None, f"{A}/"), None),
+    (place(None, A), place(None, f"{A}#comment"), None),
+]
+
+
+@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize(("first", "further", "expected"), FURTHER_REPORTS)
+def test_further_report_completes_the_first_one_or_is_a_duplicate(
+    first: Publication, further: Publication, expected: Publication | None, counted: bool
+) -> None:
+    other = place("9", "https://x.com/9")
+    state = published(NOW, platform_post_id="9", platform_post_url="https://x.com/9", attempts=2)
+    if counted:
+        state = replace(
+            state,
+            platform_post_id=first.platform_post_id,
+            platform_post_url=first.platform_post_url,
+        )
+    known = Evidence(fence=1, counted=counted, publication=first, reported_at=NOW)
+    evidence = [known] if counted else [replace(known, fence=2, counted=True, publication=other)]
+    attempt = make_attempt(1, fence=1, outcome=Outcome.PUBLISHED, failure=None)
+    history = History("x", [attempt], [known, *evidence])
+    later = NOW + HOUR
+
+    result = settle_repeated_publication(
+        state,
+        history,
+        known,
+        replace(further, published_at=later),
+        new_id=lambda: NEW_ATTEMPT_ID,
+        now=later,
+    )
+
+    if expected is None:
+        late = Attempt(
+            id=NEW_ATTEMPT_ID,
+            kind=AttemptKind.LATE,
+            fence=3,
+            worker="worker-1",
+            started_at=NOW,
+            outcome=Outcome.PUBLISHED,
+            finished_at=later,
+        )
+        duplicate = Evidence(
+            fence=3,
+            counted=False,
+            publication=replace(further, published_at=later),
+            reported_at=later,
+        )
+        assert result == Transition(
+            state=replace(state, fence=3),
+            receipt=Receipt.DUPLICATE,
+            attempts=(late,),
+            evidence=duplicate,
+        )
+        repeated = settle_repeated_publication(
+            result.state,
+            history.after(result),
+            known,
+            further,
+            new_id=lambda: NEW_ATTEMPT_ID,
+            now=later,
+        )
+        assert repeated == Transition(state=result.state, receipt=Receipt.REPEATED)
+        return
+    is_completed = expected != first
+    assert result == Transition(
+        state=replace(
+            state,
+            platform_post_id=expected.platform_post_id,
+            platform_post_url=expected.platform_post_url,
+        )
+        if counted
+        else state,
+        receipt=Receipt.REPEATED,
+        completed_evidence=replace(known, publication=expected) if is_completed else None,
+    )
+    assert history.after(result).evidence_by_fence(1) == replace(known, publication=expected)
+
+
+def test_check_for_duplicates_is_planned_once_the_id_is_known() -> None:
+    unknown = make_attempt(1, fence=1, outcome=Outcome.UNKNOWN, failure=LEASE_EXPIRED)
+    attempt = make_attempt(2, fence=2, outcome=Outcome.PUBLISHED, failure=None)
+    state = published(NOW, platform_post_id=None, platform_post_url=A, attempts=2)
+    known = Evidence(fence=2, counted=True, publication=place(None, A), reported_at=NOW)
+    history = History("x", [unknown, attempt], [known])
+
+    def report(publication: Publication) -> datetime | None:
+        nonlocal state, history
+        (first,) = history.evidence
+        transition = settle_repeated_publication(
+            state, history, first, publication, new_id=lambda: NEW_ATTEMPT_ID, now=NOW
+        )
+        planned = first_attempt_to_check(history, transition)
+        state, history = transition.state, history.after(transition)
+        return planned
+
+    assert [report(place(None, A)), report(place("1", A)), report(place("1", A))] == [
+        None,
+        unknown.started_at,
+        None,
     ]

@@ -393,7 +393,11 @@ async def test_reconciling_an_unknown_destination_is_not_found(acme: Tenant) -> 
 
 
 async def record_publication(
-    database: Database, context: WriteContext, post: PostId, account: AccountId
+    database: Database,
+    context: WriteContext,
+    post: PostId,
+    account: AccountId,
+    publication: Publication = PUBLICATION,
 ) -> ReportResult:
     """Record the publication of a publisher with its own queue, whose attempt key is job-1."""
     attempt = ExternalAttempt(
@@ -401,7 +405,7 @@ async def record_publication(
         worker="cron",
         started_at=NOW - SECOND,
         outcome=Outcome.PUBLISHED,
-        details=PUBLICATION,
+        details=publication,
     )
     return await service.record_external_attempt(
         database, context, post, account, attempt, RETRY_DECIDER, new_id=uuid4
@@ -471,3 +475,89 @@ async def test_recorded_result_requires_a_local_post_on_the_account(acme: Tenant
     assert await record_error(acme.workspace, imported, account) == "conflict"
     assert await record_error(other, local, account) == "not_found"
     assert await record_error(acme.workspace, local, account) is None
+
+
+def published_as(id_: str | None, url: str | None) -> Publication:
+    return Publication(platform_post_id=id_, platform_post_url=url, published_at=NOW)
+
+
+URL = "https://x.example/1"
+FURTHER = [
+    published_as(None, URL),
+    published_as("1", "https://x.example/changed"),
+    published_as("2", None),
+    published_as("2", None),
+    published_as("1", None),
+]
+"""Reports of one attempt: its URL, its id, another publication twice, and the first again."""
+
+RECEIPTS = ["recorded", "repeated", "duplicate", "repeated", "repeated"]
+
+
+@pytest.mark.parametrize("is_external", [False, True])
+async def test_further_reports_complete_the_publication_or_are_duplicates(
+    acme: Tenant, is_external: bool
+) -> None:
+    if is_external:
+        account = await add_account(acme.database, acme.workspace)
+        post = (await add_post(acme.database, acme.workspace, {account: queued()})).id
+    else:
+        claimed = await add_claim(acme)
+        post, lease = claimed.post.id, claimed.lease
+        await start_attempt(acme.database, lease)
+    receipts = []
+    for publication in FURTHER:
+        if is_external:
+            result = await record_publication(
+                acme.database, write_context(acme.workspace), post, account, publication
+            )
+        else:
+            result = await report_service(acme.database).report_published(lease, publication)
+        receipts.append(result.receipt.value)
+
+    assert receipts == RECEIPTS
+    (state,) = await destination_states(acme.database, acme.workspace, post)
+    assert (state.platform_post_id, state.platform_post_url) == ("1", URL)
+    assert (state.attempts, state.published_at) == (1, NOW)
+    reader = acme.database.reader(acme.workspace)
+    evidence = await load_evidence(reader, result.destination.id)
+    assert [
+        (each.counted, each.publication.platform_post_id, each.publication.platform_post_url)
+        for each in sorted(evidence, key=lambda each: each.fence)
+    ] == [(True, "1", URL), (False, "2", None)]
+    async with acme.database.read_connection() as connection:
+        rows = await connection.execute(select(Event.kind, Event.payload).order_by(Event.seq))
+    events = [
+        (kind, payload["changes"]) for kind, payload in rows if kind.startswith("destination.")
+    ]
+    outcomes = [values["outcome"] for _, values in events if "outcome" in values]
+    assert outcomes == ["published"]
+    assert [values["platform_post_id"] for _, values in events if "platform_post_id" in values] == [
+        "1",
+        "2",
+    ]
+    assert [kind for kind, _ in events].count("destination.duplicated") == 1
+    assert await find_problems(acme.database) == []
+
+
+async def test_late_and_verified_reports_complete_the_publication_too(acme: Tenant) -> None:
+    claimed = await add_claim(acme)
+    await start_attempt(acme.database, claimed.lease)
+    late = NOW + 60 * MINUTE
+    await settle_expired_leases(acme.database, late)
+    (verification,) = await claim_for_verification(acme.database, now=late)
+    found = await report_service(acme.database, now=late).report_verified(
+        verification.lease, VerificationFinding.PUBLISHED, published_as(None, URL)
+    )
+    reports = [
+        await report_service(acme.database, now=late).report_published(claimed.lease, publication)
+        for publication in (published_as("1", URL), published_as("2", URL))
+    ]
+    again = await report_service(acme.database, now=late).report_verified(
+        verification.lease, VerificationFinding.PUBLISHED, published_as("2", URL)
+    )
+
+    assert [each.receipt.value for each in (found, *reports, again)] == RECEIPTS[:4]
+    (state,) = await destination_states(acme.database, acme.workspace, claimed.post.id)
+    assert (state.platform_post_id, state.platform_post_url) == ("1", URL)
+    assert await find_problems(acme.database) == []

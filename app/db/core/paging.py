@@ -52,13 +52,15 @@ class Page:
     has_previous_page: bool
 
 
-def first_rows(rows: Sequence[Any], request: PageRequest) -> Page:
-    """Return the page of rows that were read forwards, with one extra row if another page follows."""
-    return Page(
-        list(rows[: request.size]),
-        has_next_page=len(rows) > request.size,
-        has_previous_page=request.after is not None,
-    )
+def page_of_rows(rows: Sequence[Any], request: PageRequest) -> Page:
+    """Return the page of rows as they were read, with one extra row if more follow in that direction."""
+    has_more = len(rows) > request.size
+    page_rows = list(rows[: request.size])
+    if request.from_end:
+        page_rows.reverse()
+        return Page(page_rows, has_next_page=request.before is not None, has_previous_page=has_more)
+    has_previous = request.after is not None or request.offset > 0
+    return Page(page_rows, has_next_page=has_more, has_previous_page=has_previous)
 
 
 class NullGroup(StrEnum):
@@ -113,14 +115,7 @@ async def read_page(
         if remaining := limit - len(rows):
             parameters = {**values, **bounds, "limit": remaining, "offset": request.offset}
             rows.extend(await reader.rows(build_statement(page_slice), **parameters))
-
-    has_more = len(rows) > request.size
-    rows = rows[: request.size]
-    if request.from_end:
-        rows.reverse()
-        return Page(rows, has_next_page=request.before is not None, has_previous_page=has_more)
-    has_previous = request.after is not None or request.offset > 0
-    return Page(rows, has_next_page=has_more, has_previous_page=has_previous)
+    return page_of_rows(rows, request)
 
 
 def slice_statement(

@@ -8,12 +8,12 @@ from sqlalchemy import bindparam, func, select, true, tuple_, update
 
 from app.db.core.conditions import any_of
 from app.db.core.database import Reader
-from app.db.core.paging import Page, PageRequest, first_rows
+from app.db.core.paging import Page, PageRequest, page_of_rows
 from app.db.core.projections import columns_except
 from app.db.core.statements import AnyRow, Record, Statement, decoded_values
 from app.db.core.types import ColumnValues, field_names, values_of
 from app.db.core.write_session import WriteSession
-from app.db.core.writes import insert_rows, write_rows
+from app.db.core.writes import insert_rows, update_rows, write_rows
 from app.db.models import Attempt, Destination, PublishEvidence
 from app.domain.attempts import Attempt as DomainAttempt
 from app.domain.attempts import Evidence, Failure, Publication
@@ -56,7 +56,7 @@ async def attempts_page(
     else:
         bounds = {"after_value": after.value, "after_id": UUID(after.key)}
         rows = await reader.rows(_ATTEMPTS_PAGE_AFTER, **parameters, **bounds)
-    return first_rows(rows, request)
+    return page_of_rows(rows, request)
 
 
 async def first_attempts_pages(
@@ -73,7 +73,7 @@ async def first_attempts_pages(
         _FIRST_ATTEMPTS, destination_ids=destination_ids, limit=request.size + 1
     ):
         rows_by_id[row.destination_id].append(row)
-    return {key: first_rows(rows, request) for key, rows in rows_by_id.items()}
+    return {key: page_of_rows(rows, request) for key, rows in rows_by_id.items()}
 
 
 # The index on (workspace_id, destination_id, started_at, id) serves the pages: only attempts with the same
@@ -178,6 +178,17 @@ async def insert_evidence(
 ) -> None:
     """Insert a report of a publication, and mark the destination if it is a duplicate."""
     await _insert_evidence(session, {destination_id: [evidence]})
+
+
+async def update_evidence(
+    session: WriteSession,
+    workspace_id: WorkspaceId,
+    destination_id: DestinationId,
+    evidence: Evidence,
+) -> None:
+    """Update a stored report of a publication."""
+    row = _evidence_row(workspace_id, destination_id, evidence)
+    await update_rows(session, PublishEvidence, [row])
 
 
 async def insert_histories(

@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, case, func, not_, select, tuple_
 
-from app.db.core.conditions import any_of, equality_parameter, without_indexes
+from app.db.core.conditions import AnyColumn, any_of, equality_parameter, without_indexes
 from app.db.core.database import Reader
-from app.db.core.paging import Page, PageRequest, first_rows
+from app.db.core.paging import Page, PageRequest, page_of_rows
 from app.db.core.projections import ALL_COLUMNS, cached_statement, labelled_columns
 from app.db.core.statements import AnyRow, Statement
 from app.db.core.types import ColumnValues
@@ -72,17 +72,22 @@ async def failure_groups_page(
     request: PageRequest,
     now: datetime,
 ) -> Page:
-    """Return one page of groups, in which only matching destinations count; reads forwards only.
+    """Return one page of groups, in which only matching destinations count.
 
     The columns of a group are its key as `id`, numbers, times, and what its failures share. Its latest
     failure is the related row SAMPLE_RELATION.
     """
     values = _values(reader, criteria, now)
-    statement = _select_page(tuple(values), order_field, request.after is not None)
-    if request.after is not None:
-        values |= {"after_value": request.after.value, "after_key": request.after.key}
+    bounds = {
+        name: position
+        for name, position in (("after", request.after), ("before", request.before))
+        if position is not None
+    }
+    statement = _select_page(tuple(values), order_field, tuple(bounds), from_end=request.from_end)
+    for name, position in bounds.items():
+        values |= {f"{name}_value": position.value, f"{name}_key": position.key}
     rows = await reader.rows(statement, **values, limit=request.size + 1)
-    return first_rows(rows, request)
+    return page_of_rows(rows, request)
 
 
 async def failure_groups_by_key(
@@ -176,8 +181,13 @@ def _matching(filters: Iterable[str]) -> list[ColumnElement[bool]]:
 
 @cached_statement()
 def _select_page(
-    filters: tuple[str, ...], order_field: FailureGroupOrderField, has_after: bool
+    filters: tuple[str, ...],
+    order_field: FailureGroupOrderField,
+    bounds: tuple[str, ...],
+    *,
+    from_end: bool,
 ) -> Statement:
+    """Select groups between the bounds: those at the start, descending, or those at the end, ascending."""
     value = _NUMBERS[order_field.value]
     is_failure, *others = _matching(filters)
     if "failed_after" in filters:
@@ -187,12 +197,13 @@ def _select_page(
         select(_KEY.label("id"), *(number.label(name) for name, number in _NUMBERS.items()))
         .where(is_failure, *others)
         .group_by(_KEY)
-        .order_by(value.desc(), _KEY.desc())
+        .order_by(*_ordered(value, _KEY, from_end=from_end))
         .limit(bindparam("limit"))
     )
-    if has_after:
-        after = tuple_(bindparam("after_value", type_=value.type), bindparam("after_key"))
-        page = page.having(tuple_(value, _KEY) < after)
+    position = tuple_(value, _KEY)
+    for name in bounds:
+        bound = tuple_(bindparam(f"{name}_value", type_=value.type), bindparam(f"{name}_key"))
+        page = page.having(position < bound if name == "after" else position > bound)
     groups = page.subquery("failure_groups")
     latest_id = (
         select(Destination.id)
@@ -207,8 +218,12 @@ def _select_page(
         select(*groups.c, *_SHARED, *sample)
         .select_from(groups)
         .join(Destination, Destination.id == latest_id)
-        .order_by(groups.c[order_field.value].desc(), groups.c.id.desc())
+        .order_by(*_ordered(groups.c[order_field.value], groups.c.id, from_end=from_end))
     )
+
+
+def _ordered(*columns: AnyColumn, from_end: bool) -> list[ColumnElement[Any]]:
+    return [column.asc() if from_end else column.desc() for column in columns]
 
 
 @cached_statement()

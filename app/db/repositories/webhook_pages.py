@@ -21,7 +21,7 @@ from app.db.core.paging import (
     Page,
     PageRequest,
     PageSlice,
-    first_rows,
+    page_of_rows,
     read_page,
     slice_statement,
 )
@@ -125,7 +125,7 @@ async def _merged_page(
         page = await _read_page(reader, of_webhook, _NEWEST_FIRST, larger, projection)
         rows += page.rows
     rows.sort(key=lambda row: (row.event_seq, row.id), reverse=True)
-    return first_rows(rows, request)
+    return page_of_rows(rows, request)
 
 
 async def _read_page(

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Sequence
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from app.domain.errors import InvalidInput
 
@@ -68,6 +68,23 @@ def percent_encode_url(text: str) -> str:
     return origin.group() + rest
 
 
+def normalize_url(url: str) -> str:
+    """Return the normal form of a URL of http or https, by sections 6.2.2 and 6.2.3 of RFC 3986.
+
+    Scheme and host are in lower case, the default port and dot segments are removed, an empty path is `/`,
+    and only characters that need it are percent-encoded. Queries and fragments stay, because some sites
+    name a post in them.
+    """
+    match = _URL_PARTS.fullmatch(url)
+    if match is None:
+        raise ValueError(f"not a URL with a scheme and a host: {url}")
+    scheme, authority, path, rest = match.groups()
+    scheme, authority = scheme.lower(), _normalize_escapes(authority).lower()
+    authority = authority.removesuffix(_DEFAULT_PORTS.get(scheme, "")).removesuffix(":")
+    path = _remove_dot_segments(_normalize_escapes(path))
+    return f"{scheme}://{authority}{path}{_normalize_escapes(rest)}"
+
+
 def comparable_text(text: str) -> str:
     """Return a text as platforms store it: stripped, and with one character for each line break.
 
@@ -91,6 +108,31 @@ def fold_each_for_search(texts: Sequence[str]) -> list[str]:
     return fold_for_search(*texts).split(_TEXT_SEPARATOR) if texts else []
 
 
+def _normalize_escapes(text: str) -> str:
+    """Percent-encode what is not ASCII, decode unreserved characters, and use upper case for the others."""
+    encoded = _NOT_ASCII.sub(lambda match: quote(match.group()), text)
+    return _ESCAPE.sub(_normalize_escape, encoded)
+
+
+def _normalize_escape(match: re.Match[str]) -> str:
+    character = chr(int(match.group(1), 16))
+    return character if _UNRESERVED.fullmatch(character) else match.group().upper()
+
+
+def _remove_dot_segments(path: str) -> str:
+    """Return the path without `.` and `..`, as section 5.2.4 of RFC 3986 defines it; it begins with `/`."""
+    segments: list[str] = []
+    names = path.split("/")[1:]
+    for name in names:
+        if name == "..":
+            del segments[-1:]
+        elif name != ".":
+            segments.append(name)
+    if names and names[-1] in (".", ".."):
+        segments.append("")
+    return "/" + "/".join(segments)
+
+
 def _has_host(url: str) -> bool:
     """Return whether the host and port of a URL are unambiguous for all browsers."""
     try:
@@ -100,6 +142,12 @@ def _has_host(url: str) -> bool:
         return False
     return bool(parts.hostname) and not _ILLEGAL_URL_CHARACTER.search(parts.netloc)
 
+
+_URL_PARTS = re.compile(r"([^:/?#]+)://([^/?#]*)([^?#]*)(.*)", re.DOTALL)
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 _TEXT_SEPARATOR = "\x1f"
 """ASCII's unit separator, which folding neither changes nor combines with its neighbours."""

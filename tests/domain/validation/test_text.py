@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from app.domain.validation.text import (
     fold_each_for_search,
     fold_for_search,
+    normalize_url,
     percent_encode_url,
     validate_text,
     validate_url,
@@ -170,3 +171,36 @@ def test_folding_of_any_text_ignores_composition(text: str, form: str) -> None:
 @given(st.text(st.characters(codec="ascii")), st.text(st.characters(codec="ascii")))
 def test_part_of_text_is_found_in_any_case(part: str, rest: str) -> None:
     assert fold_for_search(part.swapcase()) in fold_for_search(rest + part + rest)
+
+
+@pytest.mark.parametrize(
+    ("url", "normal"),
+    [
+        ("https://x.com/1", "https://x.com/1"),
+        ("HTTPS://X.Com/Acme/1", "https://x.com/Acme/1"),
+        ("https://x.com:443/1", "https://x.com/1"),
+        ("http://x.com:80/1", "http://x.com/1"),
+        ("https://x.com:80/1", "https://x.com:80/1"),
+        ("http://x.com:443/1", "http://x.com:443/1"),
+        ("https://x.com:/1", "https://x.com/1"),
+        ("https://[2001:DB8::1]:443/1", "https://[2001:db8::1]/1"),
+        ("https://x.com", "https://x.com/"),
+        ("https://x.com?a", "https://x.com/?a"),
+        ("https://x.com#a", "https://x.com/#a"),
+        ("https://x.com/%7eacme/%c3%a9%2f", "https://x.com/~acme/%C3%A9%2F"),
+        ("https://x.com/é", "https://x.com/%C3%A9"),
+        ("https://%58.com/1", "https://x.com/1"),
+        ("https://x.com/a/./b/../1", "https://x.com/a/1"),
+        ("https://x.com/a/%2e%2E/1", "https://x.com/1"),
+        ("https://x.com/../1", "https://x.com/1"),
+        ("https://x.com/a/..", "https://x.com/"),
+        ("https://x.com/a/.", "https://x.com/a/"),
+        ("https://x.com/a//1", "https://x.com/a//1"),
+        ("https://x.com/1/", "https://x.com/1/"),
+        ("https://x.com/1?b=%7e&a=../A#/./%7E", "https://x.com/1?b=~&a=../A#/./~"),
+        ("https://x.com/1?", "https://x.com/1?"),
+    ],
+)
+def test_url_has_a_normal_form_for_comparison(url: str, normal: str) -> None:
+    assert normalize_url(url) == normal
+    assert normalize_url(normal) == normal
