@@ -257,7 +257,8 @@ class Destination(Node):
         Computed(_POLL_COLUMNS, _poll_after_seconds, uses_now=True, null_for=_FINAL_STATUSES),
     )
     def poll_after_seconds(self) -> int | None:
-        return _poll_after_seconds(*(getattr(self.row, name) for name in _POLL_COLUMNS), self.now)
+        values = {name: getattr(self.row, name) for name in _POLL_COLUMNS}
+        return _poll_after_seconds(**values, now=self.now)
 
     @sourced_field(
         "Cause of the error and how to fix it; null without an error.",

@@ -129,7 +129,7 @@ class FailureGroup(Node):
 
 @strawberry.type(description="Failure group in a list.")
 class FailureGroupEdge:
-    cursor: str = field(description="Cursor of the group; pass it as `after`.")
+    cursor: str = field(description="Cursor of the group; pass it as `after` or `before`.")
     node: FailureGroup = field(description="The group.")
 
 
@@ -151,15 +151,18 @@ async def read_failure_groups(
     info: Info,
     filter: DestinationFilterInput | None,
     order_field: FailureGroupOrderField,
+    *,
     first: int | None,
     after: str | None,
+    last: int | None,
+    before: str | None,
 ) -> FailureGroupConnection:
     """Read a page of groups, in which only the destinations that match the filter count."""
     context = info.context
     now = context.clock()
     criteria = DestinationCriteria() if filter is None else filter.to_criteria()
     codec = context.cursor_codec(f"failureGroups:{order_field}")
-    request = parse_page_arguments(codec, first=first, after=after, last=None, before=None)
+    request = parse_page_arguments(codec, first=first, after=after, last=last, before=before)
 
     page = await failure_groups_page(context.reader, criteria, order_field, request, now)
     loaders = FailureGroupLoaders(context.reader, criteria, now)

@@ -254,10 +254,14 @@ class Query:
         order_by: Annotated[
             FailureGroupOrderField, argument(description="Order of the groups.")
         ] = FailureGroupOrderField.COUNT,
-        first: PageSize = None,
+        first: First = None,
         after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> FailureGroupConnection | None:
-        return await read_failure_groups(info, filter, order_by, first, after)
+        return await read_failure_groups(
+            info, filter, order_by, first=first, after=after, last=last, before=before
+        )
 
     @strawberry.field(
         description="Account with this number; null if it does not exist.",

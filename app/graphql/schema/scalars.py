@@ -89,6 +89,7 @@ SCALARS: dict[object, ScalarDefinition] = {
         f" {MAX_CREDENTIALS_BYTES // 1024} KiB: those that its publisher documents, or the name of a file of"
         ' the operator, as in `{"ref": "file:name.json"}`. They are accepted as a variable only, and never'
         " returned.",
+        specified_by_url="https://www.rfc-editor.org/rfc/rfc8259",
         serialize=_refuse_output,
         parse_value=parse_credentials,
         parse_literal=_refuse_literal,

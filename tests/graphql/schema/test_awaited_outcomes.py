@@ -1,4 +1,4 @@
-"""Destinations that await their outcome: one condition for fields, filters and numbers, here and in mirrors."""
+"""Destinations that await their outcome: one condition for fields, filters and numbers, also in mirrors."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -215,11 +215,11 @@ async def test_mirror_counts_the_states_at_the_source_without_a_promise_of_this_
         "nextAction": "WAIT",
     }
     here = {"attempt": None, "nextAt": None, "givesUpAt": None}
+    queued_there = {**here, "sentence": "This server does not publish it."}
     assert {name: node["outlook"] for name, node in found.items()} == {
-        **dict.fromkeys(
-            ("queued at the source", "due at the source", "retrying at the source"),
-            {**here, "sentence": "This server does not publish it."},
-        ),
+        "queued at the source": queued_there,
+        "due at the source": queued_there,
+        "retrying at the source": queued_there,
         "publishing at the source": {**here, "sentence": "Another service is publishing it."},
     }
 

@@ -50,10 +50,15 @@ query($filter: DestinationFilter, $orderBy: FailureGroupOrder, $first: Int, $aft
 }}
 """
 KEYS = """
-query($filter: DestinationFilter, $orderBy: FailureGroupOrder! = COUNT, $first: Int, $after: String) {
-  failureGroups(filter: $filter, orderBy: $orderBy, first: $first, after: $after) {
+query(
+  $filter: DestinationFilter, $orderBy: FailureGroupOrder! = COUNT
+  $first: Int, $after: String, $last: Int, $before: String
+) {
+  failureGroups(
+    filter: $filter, orderBy: $orderBy, first: $first, after: $after, last: $last, before: $before
+  ) {
     nodes { code count }
-    pageInfo { hasNextPage hasPreviousPage endCursor }
+    pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
   }
 }
 """
@@ -257,10 +262,29 @@ async def test_pages_contain_each_group_once(acme: Tenant, order: str) -> None:
         assert page["pageInfo"] == {
             "hasNextPage": number < 3,
             "hasPreviousPage": number > 0,
+            "startCursor": page["pageInfo"]["startCursor"],
             "endCursor": after,
         }
         found += page["nodes"]
     assert found == whole["nodes"]
+    found, before = [], None
+    for number in range(4):
+        page = (await acme.client.query(KEYS, orderBy=order, last=2, before=before))[
+            "failureGroups"
+        ]
+        before = page["pageInfo"]["startCursor"]
+        assert page["pageInfo"] == {
+            "hasNextPage": number > 0,
+            "hasPreviousPage": number < 3,
+            "startCursor": before,
+            "endCursor": page["pageInfo"]["endCursor"],
+        }
+        found = [*page["nodes"], *found]
+    assert found == whole["nodes"]
+    bounds = {"after": whole["pageInfo"]["startCursor"], "before": whole["pageInfo"]["endCursor"]}
+    for size in ({"first": 100}, {"last": 100}):
+        between = (await acme.client.query(KEYS, orderBy=order, **size, **bounds))["failureGroups"]
+        assert between["nodes"] == whole["nodes"][1:-1]
     assert sorted(node["code"] for node in found) == list("ABCDEFG")
 
 
@@ -292,6 +316,10 @@ async def test_invalid_page_arguments_are_rejected(acme: Tenant) -> None:
         message = f"first must be from 1 to 100; it is {first}."
         error = await acme.client.expect_error(KEYS, first=first)
         assert error == ("VALIDATION_ERROR", "first", message)
+        error = await acme.client.expect_error(KEYS, last=first)
+        assert error == ("VALIDATION_ERROR", "last", message.replace("first", "last"))
+    error = await acme.client.expect_error(KEYS, first=1, last=1)
+    assert error == ("VALIDATION_ERROR", "last", "Pass either first or last, not both.")
 
 
 async def test_filter_decides_what_counts(acme: Tenant) -> None:
