@@ -67,7 +67,7 @@ class Publication:
 
     @property
     def identity(self) -> tuple[bool, str | None]:
-        """What tells the publication from others: the id on the platform, or without one, the normal URL.
+        """Value that distinguishes the publication: the id on the platform, or without one, the normal URL.
 
         The first part is true for an id.
         """

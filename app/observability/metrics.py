@@ -193,11 +193,12 @@ class Metrics:
             self._lateness.labels(label).observe(max(transition.state.lateness_ms, 0) / 1000)
 
     def _create_platform_series(self, label: str) -> None:
-        """Create the counters of a platform at the start of its first attempt: a rate needs a zero before."""
+        """Create the series of a platform at the start of its first attempt: a rate needs a zero before."""
         for outcome in _ATTEMPT_OUTCOMES:
             self._attempts.labels(label, outcome)
         self._duplicates.labels(label)
         self._postponements.labels(label)
+        self._lateness.labels(label)
 
     def changes_read(self, lag: timedelta) -> None:
         """Record the time since the oldest change that a process has read for its subscriptions."""

@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -16,7 +17,7 @@ from app.domain.accounts import AccountPublisher
 from app.domain.attempts import Attempt, AttemptKind, Evidence
 from app.domain.destinations import Backlog, Outcome
 from app.domain.outbound_rules import OutboundRules
-from app.domain.settlement import Transition
+from app.domain.settlement import Receipt, Transition
 from app.observability.metrics import (
     METRICS_CONTENT_TYPE,
     Metrics,
@@ -219,6 +220,27 @@ def test_first_twenty_platforms_and_those_with_an_adapter_have_labels() -> None:
 
     own = {f"platform-{number}": 2 for number in range(20)}
     assert published_counts(render(metrics)) == {"sandbox": 2, **own, "other": 20}
+
+
+def test_number_of_publications_is_that_of_the_lateness() -> None:
+    """A duplicate and a report that completes a publication count none; an early publication counts."""
+    metrics = Metrics(["sandbox"])
+    assert ENDED.evidence is not None
+    duplicate = Transition(state=published(), evidence=replace(ENDED.evidence, counted=False))
+    completed = Transition(
+        state=published(), receipt=Receipt.REPEATED, completed_evidence=ENDED.evidence
+    )
+    early = replace(ENDED, state=published(NOW - timedelta(hours=1)), attempts=())
+    for transition in (ENDED, duplicate, completed, early):
+        metrics.transition_committed("x", transition)
+
+    values = samples(render(metrics))
+    name = "post_results_publication_lateness_seconds_count"
+    assert {
+        dict(label_set)["platform"]: value
+        for (each, label_set), value in values.items()
+        if each == name
+    } == {"sandbox": 0, "x": 2}
 
 
 def test_processes_share_the_labels_of_platforms(tmp_path: Path) -> None:

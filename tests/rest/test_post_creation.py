@@ -72,6 +72,18 @@ async def test_created_post_is_returned_with_results(acme: Tenant, account: int)
     assert ordered_json(listed) == ordered_json([{key: data[key] for key in listed[0]}])
 
 
+async def test_reference_survives_a_round_trip(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    draft = {"content": "Sale", "account_ids": [account], "draft": True, "reference": "spring"}
+    created = await create_post(acme, draft)
+    read = success_data(await acme.client.get(f"/v1/posts/{created['post_id']}"))
+
+    copy = await create_post(acme, read)
+
+    assert copy["post_id"] != created["post_id"]
+    assert (read["reference"], copy["reference"]) == ("spring", "spring")
+
+
 @pytest.mark.parametrize("more", [{}, {"publish_now": True}, {"publish_now": False}])
 async def test_post_without_time_is_published_now(
     acme: Tenant, account: int, more: JsonObject

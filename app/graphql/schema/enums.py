@@ -194,7 +194,8 @@ _register_enum(
     "Effect of a report.",
     name="ReportReceipt",
     RECORDED="The report was recorded and decides the result.",
-    REPEATED="The same report was received before; nothing changed.",
+    REPEATED="The same report was received before. Nothing changed, but the id or URL of a publication may"
+    " have been added.",
     LATE="The report arrived after its lease was lost and was only logged.",
     DUPLICATE="The destination was already published, so the post may appear twice. Both reports"
     " are stored.",

@@ -227,8 +227,8 @@ class ReportMutations:
 
     @publisher_mutation(
         "Report that the post is on the platform. A late report is stored too, and settles the"
-        " destination even if another publisher holds it. If another report has settled it, the receipt"
-        " is DUPLICATE."
+        " destination even if another publisher holds it. If another claim has published it, or this claim"
+        " as another post, the receipt is DUPLICATE."
     )
     async def report_published(
         self, info: Info, input: MutationInput[ReportPublishedInput]

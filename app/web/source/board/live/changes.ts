@@ -19,6 +19,7 @@ graphql`
     leaseExpiresAt
     latenessSeconds
     isOverdue
+    awaitsOutcome
     isDuplicated
     platformPostUrl
     retryRefusal

@@ -65,13 +65,15 @@ function answerLine(destination: AnswerDestination, zone: string, now: Date): st
     case "unknown":
       return `${where}: we are checking whether it was published.`;
     case "retrying":
-      return `${where}: not published yet; we try again on ${time(destination.nextRetryAt)}.`;
+      return `${where}: not published yet; it is tried again on ${time(destination.nextRetryAt)}.`;
     case "scheduled":
       if (isTriedAgain) return `${where}: it could not be published yet; we are trying again now.`;
       return `${where}: planned for ${time(destination.scheduledFor)}.`;
     case "overdue":
       if (isTriedAgain) return `${where}: it could not be published yet; we will try again.`;
       return `${where}: late; it was planned for ${time(destination.scheduledFor)}.`;
+    case "imported":
+      return `${where}: not published when it was last copied from the service that publishes it.`;
     default:
       return `${where}: ${destinationStatus(destination).name.toLowerCase()}.`;
   }

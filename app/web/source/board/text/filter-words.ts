@@ -13,7 +13,7 @@ export const FLAG_WORDS = {
   duplicated: "Published twice",
   cancelled: "Cancelled",
   notCancelled: "Not cancelled",
-  notDraft: "Not a draft",
+  awaitsOutcome: "Awaits its result",
   notImported: "Not imported",
 };
 export const TIME_FIELD_WORDS = {

@@ -15,6 +15,7 @@ export interface StatusFields {
   readonly outcome: string;
   readonly errorCode: string | null | undefined;
   readonly isOverdue: boolean;
+  readonly awaitsOutcome: boolean;
   readonly nextRetryAt: string | null | undefined;
   readonly scheduledFor: string | null | undefined;
 }
@@ -29,6 +30,8 @@ const WORDS = {
   overdue: { name: "Overdue", icon: "alarm", tone: "bad" },
   scheduled: { name: "Scheduled", icon: "clock", tone: "neutral" },
   draft: { name: "Draft", icon: "draft", tone: "neutral" },
+  // The last state at the source, which no one here follows.
+  imported: { name: "Imported unfinished", icon: "minus", tone: "neutral" },
 } satisfies Record<string, StatusWords>;
 
 /** Words for a post on one account; a status of a newer server keeps its name. */
@@ -46,11 +49,13 @@ export function stateOf(destination: StatusFields): keyof typeof WORDS | null {
       if (destination.outcome === "UNKNOWN") return "unknown";
       return destination.errorCode === "CANCELLED" ? "cancelled" : "failed";
     case "PUBLISHING":
-      return destination.isOverdue ? "overdue" : "publishing";
+      if (destination.isOverdue) return "overdue";
+      return destination.awaitsOutcome ? "publishing" : "imported";
     case "QUEUED":
       if (destination.isOverdue) return "overdue";
-      if (destination.nextRetryAt) return "retrying";
-      return destination.scheduledFor ? "scheduled" : "draft";
+      if (!destination.scheduledFor) return "draft";
+      if (!destination.awaitsOutcome) return "imported";
+      return destination.nextRetryAt ? "retrying" : "scheduled";
     default:
       return null;
   }

@@ -9,10 +9,13 @@ export function queuedResults(view: Partial<ResultsView>): ResultsView {
   return { ...ALL_RESULTS, status: ["QUEUED"], order: "SCHEDULED_FOR", direction: "ASC", ...view };
 }
 
-/** What waits on an account, as its `queuedCount`: without drafts. */
+/** What waits on an account, as its `queuedCount`: without drafts, and without imported posts outside mirrors. */
 export function waitingOnAccount(accountId: number): ResultsView {
-  return queuedResults({ account: [accountId], flag: "notDraft" });
+  return queuedResults({ account: [accountId], flag: "awaitsOutcome" });
 }
+
+/** What a publisher has now, as `boardCounts` count it. */
+export const PUBLISHING_RESULTS: Partial<ResultsView> = { status: ["PUBLISHING"], flag: "awaitsOutcome" };
 
 /** What this server will publish by a time, as `boardCounts` count it: without imported posts. */
 export function dueBy(to: Date, view: Partial<ResultsView>): ResultsView {

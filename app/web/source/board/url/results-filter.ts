@@ -11,7 +11,7 @@ export const FLAG_FILTERS = {
   duplicated: { duplicated: true },
   cancelled: { cancelled: true },
   notCancelled: { cancelled: false },
-  notDraft: { draft: false },
+  awaitsOutcome: { awaitsOutcome: true },
   notImported: { imported: false },
 } satisfies Record<(typeof FLAGS)[number], DestinationFilter>;
 

@@ -28,7 +28,7 @@ export const FLAGS = [
   "duplicated",
   "cancelled",
   "notCancelled",
-  "notDraft",
+  "awaitsOutcome",
   "notImported",
 ] as const;
 /**

@@ -79,6 +79,7 @@ export function useDestinationList({ filter, orderBy, fetchKey, isInUse }: Optio
               errorCode
               error
               isOverdue
+              awaitsOutcome
               scheduledFor
               nextRetryAt
               leaseExpiresAt

@@ -10,7 +10,7 @@ import { useLiveQuery } from "../../relay/live-query";
 import { postLabel } from "../../text/labels";
 import { cappedNumber, totalOf } from "../../text/numbers";
 import { postPath } from "../../url/paths";
-import { queuedResults } from "../../url/result-lists";
+import { dueBy } from "../../url/result-lists";
 import { resultsPath } from "../../url/results";
 import { destinationFilter } from "../../url/results-filter";
 
@@ -24,7 +24,7 @@ interface Props {
 const TEXT_LIMIT = 120;
 
 export function AccountDue({ accountId, before, fetchKey }: Props) {
-  const view = queuedResults({ account: [accountId], to: new Date(before) });
+  const view = dueBy(new Date(before), { account: [accountId] });
   const { destinations, account } = useLiveQuery<accountDueQuery>(
     graphql`
       query accountDueQuery($accountId: Int!, $filter: DestinationFilter!) {

@@ -43,6 +43,7 @@ export function DayPost({ post, movedId, onMove }: Props) {
           outcome
           errorCode
           isOverdue
+          awaitsOutcome
           nextRetryAt
           scheduledFor
         }

@@ -47,6 +47,7 @@ export function DestinationCard({ destination, postId, isInitiallyOpen, isOnlyRe
         errorCode
         failureGroup
         isOverdue
+        awaitsOutcome
         isDuplicated
         scheduledFor
         nextRetryAt

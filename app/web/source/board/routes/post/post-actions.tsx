@@ -34,6 +34,7 @@ export function PostActions({ post }: { readonly post: postActions_post$key }) {
           accountName
           errorCode
           isOverdue
+          awaitsOutcome
           nextRetryAt
           scheduledFor
           publishedAt

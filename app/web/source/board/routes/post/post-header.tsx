@@ -35,6 +35,7 @@ export function PostHeader({ post }: { readonly post: postHeader_post$key }) {
           outcome
           errorCode
           isOverdue
+          awaitsOutcome
           nextRetryAt
           scheduledFor
         }

@@ -52,6 +52,7 @@ export const ResultRow = memo(function ResultRow({ destination, isSelected, onTo
         error
         errorCode
         isOverdue
+        awaitsOutcome
         scheduledFor
         publishedAt
         failedAt

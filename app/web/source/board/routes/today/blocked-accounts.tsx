@@ -15,15 +15,13 @@ import { TimeWithPreposition, useNow } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { useRecovery } from "../../live/recovery";
 import { useLiveQuery } from "../../relay/live-query";
+import { useViewer } from "../../session/viewer";
 import { count, plainNumber } from "../../text/numbers";
 import { platformName } from "../../text/reasons";
 import { DAY_MS } from "../../text/times";
 import { accountPath } from "../../url/paths";
 import { waitingOnAccount } from "../../url/result-lists";
 import { resultsPath } from "../../url/results";
-
-/** Before any due time; drafts have none. */
-const EARLIEST_DUE_TIME = "1970-01-01T00:00:00Z";
 
 type PanelData = Extract<accountsPanel_query$data, { readonly ok: true }>["value"];
 type BlockedAccount = NonNullable<PanelData["accountConnection"]>["nodes"][number];
@@ -81,7 +79,7 @@ function AccountsWithDue({ accounts, fetchKey }: Props & { readonly fetchKey: nu
         }
       }
     `,
-    { filter: { accountId: ids, status: ["QUEUED"], scheduledAfter: EARLIEST_DUE_TIME } },
+    { filter: { accountId: ids, status: ["QUEUED"], awaitsOutcome: true } },
     { fetchKey, isRelevant: ({ accountId }) => accountId !== null && ids.includes(accountId) },
   );
   const soon = new Date(useNow().getTime() + DAY_MS);
@@ -132,13 +130,15 @@ interface WaitingProps extends Pick<ItemsProps, "due"> {
 }
 
 function Waiting({ account: { accountId, health }, due }: WaitingProps) {
+  const { isMirror } = useViewer();
   const waiting = health?.activity.queuedCount ?? 0;
   if (waiting === 0) return <span className="muted">Nothing is waiting on it.</span>;
   const view = waitingOnAccount(accountId);
   const dueSoon = due?.destinations.filter((destination) => destination.accountId === accountId) ?? [];
   return (
     <>
-      <Link href={resultsPath(view)}>{count(waiting, "post")}</Link> waiting on it; each fails when it is due
+      <Link href={resultsPath(view)}>{count(waiting, "post")}</Link> waiting on it
+      {isMirror ? " in the service that publishes them" : "; each fails when it is due"}
       {due && dueSoon.length === 0 && ", none within 24 hours"}
       {due && dueSoon[0]?.scheduledFor && (
         <>

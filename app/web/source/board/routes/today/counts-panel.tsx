@@ -13,7 +13,7 @@ import { useNow } from "../../components/time";
 import { caughtError } from "../../relay/partial-data";
 import { count, totalOf } from "../../text/numbers";
 import { DAY_MS, duration } from "../../text/times";
-import { dueBy, failedResults } from "../../url/result-lists";
+import { dueBy, failedResults, PUBLISHING_RESULTS } from "../../url/result-lists";
 import { resultsPath } from "../../url/results";
 import { unknownPath } from "../../url/unknown";
 import type { TodayPanelProps } from "./today";
@@ -129,7 +129,7 @@ export function CountsPanel({ query, since, accountIds, onRetry }: Props) {
       value: counts.publishing,
       name: "publishing now",
       tone: "busy",
-      path: resultsPath({ status: ["PUBLISHING"] }),
+      path: resultsPath(PUBLISHING_RESULTS),
     },
     {
       value: counts.retrying,

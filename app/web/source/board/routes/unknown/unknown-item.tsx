@@ -48,6 +48,7 @@ export function UnknownItem({ destinationId, fetchKey, takesFocus, onReport, onN
             errorCode
             error
             isOverdue
+            awaitsOutcome
             scheduledFor
             nextRetryAt
             unknownSince

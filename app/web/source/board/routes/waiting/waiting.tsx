@@ -44,7 +44,7 @@ export default function WaitingPage() {
       </WaitingSection>
       <WaitingSection
         title="Publishing now"
-        filter={{ status: ["PUBLISHING"], overdue: false }}
+        filter={{ status: ["PUBLISHING"], awaitsOutcome: true, overdue: false }}
         orderBy={DUE_FIRST}
         when={PublishingTime}
         next={Outlook}
