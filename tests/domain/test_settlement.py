@@ -362,3 +362,17 @@ def test_check_for_duplicates_is_planned_once_the_id_is_known() -> None:
         unknown.started_at,
         None,
     ]
+
+
+def test_url_of_a_publication_with_an_id_plans_no_second_check() -> None:
+    unknown = make_attempt(1, fence=1, outcome=Outcome.UNKNOWN, failure=LEASE_EXPIRED)
+    state = published(NOW, platform_post_id="1", platform_post_url=None, attempts=2)
+    known = Evidence(fence=2, counted=True, publication=place("1", None), reported_at=NOW)
+    history = History("x", [unknown], [known])
+
+    transition = settle_repeated_publication(
+        state, history, known, place("1", A), new_id=lambda: NEW_ATTEMPT_ID, now=NOW
+    )
+
+    assert transition.completed_evidence == replace(known, publication=place("1", A))
+    assert first_attempt_to_check(history, transition) is None

@@ -106,7 +106,7 @@ POSTS: Mapping[str, tuple[str, Projection]] = {
             destinations=make_projection(
                 *("claimable_at", "round_started_at", "started_at", "lease_expires_at"),
                 *("status", "due_at", "next_retry_at"),
-                *("error_category", "error_code", "outcome"),
+                *("error_category", "error_code", "outcome", "settled_at", "is_mirrored"),
             ),
         ),
     ),
