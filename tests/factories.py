@@ -261,8 +261,8 @@ async def add_post(
                 Account.workspace_id == workspace_id
             ),
         )
-        (workspace,) = await session.rows(
-            select(Workspace.kind).where(Workspace.id == workspace_id)
+        (workspace,) = await run_raw(
+            session, select(Workspace.kind).where(Workspace.id == workspace_id)
         )
         is_mirrored = workspace.kind is WorkspaceKind.MIRROR
         platform_of = {row.id: row.platform for row in accounts}

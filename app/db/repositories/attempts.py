@@ -181,14 +181,10 @@ async def insert_evidence(
 
 
 async def update_evidence(
-    session: WriteSession,
-    workspace_id: WorkspaceId,
-    destination_id: DestinationId,
-    evidence: Evidence,
+    session: WriteSession, destination_id: DestinationId, evidence: Evidence
 ) -> None:
     """Update a stored report of a publication."""
-    row = _evidence_row(workspace_id, destination_id, evidence)
-    await update_rows(session, PublishEvidence, [row])
+    await update_rows(session, PublishEvidence, [_evidence_row(destination_id, evidence)])
 
 
 async def insert_histories(
