@@ -24,6 +24,9 @@ Resolve: TypeAlias = Callable[[str], Awaitable[Sequence[str]]]
 Dial: TypeAlias = Callable[[str, int, float | None], Awaitable[httpcore2.AsyncNetworkStream]]
 """Function that connects to an IP address and port within a number of seconds."""
 
+GetAddressInfo: TypeAlias = Callable[..., Sequence[tuple[Any, ...]]]
+"""Function with the parameters and the result of `socket.getaddrinfo`."""
+
 _MAX_DIALLED_ADDRESSES = 4
 
 _LOCAL_ERRORS = {
@@ -43,10 +46,23 @@ _resolver_threads = ThreadPoolExecutor(_RESOLVER_THREADS, thread_name_prefix="re
 
 
 async def resolve_name(host: str) -> Sequence[str]:
-    """Return the addresses of a name in the order of preference, RFC 6724."""
-    infos = await asyncio.get_running_loop().run_in_executor(
-        _resolver_threads, lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    """Return the addresses of a name in the order of preference, RFC 6724; raises OSError if it has none."""
+    return await asyncio.get_running_loop().run_in_executor(
+        _resolver_threads, look_up_addresses, host, socket.getaddrinfo
     )
+
+
+def look_up_addresses(host: str, getaddrinfo: GetAddressInfo) -> Sequence[str]:
+    """Return the addresses of a name, as `resolve_name` does, in the calling thread.
+
+    A source of names in nsswitch.conf that cannot open a file or socket may report that there is no such
+    name, as mdns4_minimal does. So a name is unknown only if a socket can be opened after the lookup.
+    """
+    try:
+        infos = getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
+        raise
     return [str(info[4][0]) for info in infos]
 
 

@@ -1,6 +1,8 @@
 """Resolution, checks and connections: which addresses are dialled, and TLS for the name of the URL."""
 
 import asyncio
+import errno
+import os
 import resource
 import socket
 import ssl
@@ -8,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
+from typing import NoReturn
 
 import httpcore2
 import pytest
@@ -16,7 +19,7 @@ import trustme
 from app.domain.outbound_rules import OutboundRules
 from app.outbound.client import OutboundClient
 from app.outbound.errors import OutboundError, OutboundFailure
-from app.outbound.network import CheckedNetwork, dial_tcp, resolve_name
+from app.outbound.network import CheckedNetwork, dial_tcp, look_up_addresses, resolve_name
 from tests.outbound.local_servers import (
     LOCAL_RULES,
     OK_RESPONSE,
@@ -166,6 +169,21 @@ async def test_process_without_free_files_does_not_blame_the_server(host: str) -
     assert error.message == (
         "This service has no free sockets. Its operator can raise the limit of open files."
     )
+
+
+async def test_lookup_without_free_files_does_not_report_an_unknown_name() -> None:
+    """mdns4_minimal, which Debian configures with avahi, reports an unknown name if it has no socket."""
+    with no_free_files(), pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+        look_up_addresses("localhost", find_no_name)
+    with pytest.raises(socket.gaierror, match=UNKNOWN_NAME):
+        look_up_addresses("localhost", find_no_name)
+
+
+UNKNOWN_NAME = "Name or service not known"
+
+
+def find_no_name(*_arguments: object, **_options: object) -> NoReturn:
+    raise socket.gaierror(socket.EAI_NONAME, UNKNOWN_NAME)
 
 
 @contextmanager
