@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -10,7 +11,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from sqlalchemy import TextClause, func, insert, select, text, update
+from sqlalchemy import TextClause, func, insert, literal, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from app.db.core.database import Database
@@ -21,8 +22,9 @@ from app.db.core.writes import update_rows
 from app.db.models import ApiKey, Post, Workspace
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId, WorkspaceKind
+from app.runtime.fair_slots import current_caller
 from tests.factories import NOW, add_api_key, add_post, add_workspace, insert_objects
-from tests.raw_statements import run_raw
+from tests.raw_statements import of_test, run_raw
 
 SHORT_TIMEOUT = timedelta(milliseconds=200)
 INTEGRITY_ERRORS = (sqlite3.IntegrityError, asyncpg.IntegrityConstraintViolationError)
@@ -111,6 +113,41 @@ async def test_write_that_ignores_the_error_of_a_statement_fails(database: Datab
     await add_workspace(database, name="next")
 
     assert await workspace_names(database) == ["next", "taken"]
+
+
+async def test_write_of_one_key_passes_waiting_writes_of_another(database: Database) -> None:
+    running = 1 if database.is_sqlite else 5
+    statement = of_test(select(literal(1)))
+    begun: list[str] = []
+    may_end = threading.Semaphore(0)
+
+    async def write(caller: str) -> None:
+        current_caller.set(caller)
+
+        async def work(session: AllWorkspacesWriteSession) -> None:
+            begun.append(caller)
+            while not may_end.acquire(blocking=False):
+                await session.rows(statement)  # a write may await nothing else
+
+        await database.write_all_workspaces(work)
+
+    async def wait_until_begun(number: int) -> None:
+        while len(begun) < number:  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.001)
+
+    callers = [*["flood"] * 50, "client"]
+    async with asyncio.TaskGroup() as writes:
+        for caller in callers:
+            writes.create_task(write(caller))
+        await wait_until_begun(running)
+        for ended in (1, 2, 3):
+            may_end.release()
+            await wait_until_begun(running + ended)
+        first = list(begun)
+        may_end.release(len(callers))
+
+    # Up to two more writes of the flood precede it: one that SQLite's thread had, and one whose turn it was.
+    assert first.count("client") == 1
 
 
 async def test_concurrent_read_modify_writes_of_two_processes_lose_no_update(
