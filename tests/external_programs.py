@@ -63,6 +63,14 @@ def npm_project(folder: Path, *files: Path) -> Path:
     return folder
 
 
+def run_commands(block: str, *, cwd: Path) -> None:
+    """Run the commands of a console block; `npm_project` has the packages that it installs."""
+    for line in block.splitlines():
+        command = line.removeprefix("$ ")
+        if not command.startswith("npm install "):
+            run_program("sh", "-c", command, cwd=cwd)
+
+
 def check_types(file: str, *, cwd: Path, status: int = 0) -> str:
     """Check a file and its imports with strict TypeScript, and return the output of the compiler."""
     modules = ("--module", "esnext", "--moduleResolution", "bundler", "--target", "es2022")

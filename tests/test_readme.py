@@ -282,6 +282,20 @@ def test_named_scripts_exist(document: Guide) -> None:
 
 
 @in_readme_and_guides
+def test_npm_packages_are_those_of_the_tests(document: Guide) -> None:
+    """A misspelt name, or a command that is no package, may be registered by anyone."""
+    packages = json.loads((ROOT / "tests" / "javascript" / "package.json").read_text())
+    names = {
+        name.partition("@16")[0]
+        for command in re.findall(r"npm install( [^`$]+)", document.text)
+        for name in command.split()
+        if name != "-D"
+    }
+    assert names - packages["dependencies"].keys() == set()
+    assert re.findall(r"(?:\$ |`)npx (?!--no ).+", document.text) == []
+
+
+@in_readme_and_guides
 def test_relative_links_and_images_resolve(document: Guide) -> None:
     for target in document.links():
         name, _, anchor = target.partition("#")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.external_programs import check_types, npm_project, run_program
-from tests.guides import Guide, guide
+from tests.external_programs import check_types, npm_project, run_commands, run_program
+from tests.guides import Guide, code_spans, guide
 from tests.servers import ServerProcess, run_server
 
 ADDRESS = "http://127.0.0.1:8000"
@@ -76,13 +76,14 @@ def test_typescript_compiles_and_prints_documented_output(
     demo_server: ServerProcess, tmp_path: Path
 ) -> None:
     section = CLIENTS.section("TypeScript")
+    (generate,) = (span for span in code_spans(section.text) if span.startswith("npx "))
     project = npm_project(tmp_path)
     (project / "src").mkdir()
     for snippet in code(demo_server, section, "ts"):
         name = snippet.partition("\n")[0].removeprefix("// ")
         (project / name).write_text(snippet)
 
-    run_program("graphql-codegen", cwd=project)
+    run_commands(generate, cwd=project)
     assert check_types("src/results.ts", cwd=project) == ""
     assert run_program("jiti", "src/results.ts", cwd=project) == section.block("text")
 

@@ -1,6 +1,8 @@
 """Clients that send hashes or ids instead of documents, and the manifests that tools write."""
 
 import json
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,8 +12,14 @@ from uuid import uuid4
 import pytest
 
 from tests.contract.subscription_clients import PostEditor, start_clients
-from tests.external_programs import JAVASCRIPT, ROOT, npm_project, run_program
+from tests.external_programs import JAVASCRIPT, ROOT, npm_project, run_commands, run_program
+from tests.guides import code_spans, guide
 from tests.servers import DEMO_KEY, DEMO_POST, ServerProcess, run_server
+
+CLIENTS = guide("clients")
+APOLLO = CLIENTS.section("List of Apollo Client")
+CODEGEN = CLIENTS.section("List of graphql-codegen")
+RELAY = CLIENTS.section("List of Relay")
 
 DRAFTS_SUBSCRIPTION = """
     subscription Drafts($after: String) {
@@ -71,19 +79,30 @@ def test_client_sends_the_text_once_and_then_the_hash(
 
 @pytest.fixture(scope="module")
 def manifests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Manifests of the same document, written by Apollo's tool, graphql-codegen and relay-compiler."""
-    folder = npm_project(
-        tmp_path_factory.mktemp("trusted"),
-        ROOT / "schema.graphql",
-        *(JAVASCRIPT / "trusted").iterdir(),
-    )
-    run_program("generate-persisted-query-manifest", cwd=folder)
-    run_program("graphql-codegen", cwd=folder)
-    run_program("relay-compiler", cwd=folder)
+    """Lists of the same document, written by the commands of the guide in empty projects."""
+
+    def project(name: str) -> Path:
+        folder = npm_project(tmp_path_factory.mktemp(name), ROOT / "schema.graphql")
+        shutil.copytree(JAVASCRIPT / "trusted" / name, folder / "src")
+        return folder
+
+    apollo, codegen, relay = project("apollo"), project("codegen"), project("relay")
+    run_commands(APOLLO.block("console"), cwd=apollo)
+
+    added, anchor = code_spans(CODEGEN.text)[1:3]
+    config = CLIENTS.section("TypeScript").blocks("ts")[0].replace(anchor, f"{anchor}\n{added}")
+    server_schema = re.compile(r"schema: {\n.*?\n  },\n", re.DOTALL)
+    config, replaced = server_schema.subn('schema: "schema.graphql",\n', config)
+    assert replaced == 1
+    (codegen / "codegen.ts").write_text(config)
+    run_commands(CODEGEN.block("console"), cwd=codegen)
+
+    (relay / "relay.config.json").write_text(RELAY.block("json"))
+    run_commands(RELAY.block("console"), cwd=relay)
     return {
-        "apollo": folder / "apollo.json",
-        "codegen": folder / "gql" / "persisted-documents.json",
-        "relay": folder / "relay.json",
+        "apollo": apollo / "persisted-query-manifest.json",
+        "codegen": codegen / "src" / "gql" / "persisted-documents.json",
+        "relay": relay / "relay-documents.json",
     }
 
 

@@ -110,8 +110,7 @@ class ReportFailedInput(LeaseTokenInput):
         f"Seconds that the platform asked to wait, 0 to {int(MAX_RETRY_AFTER.total_seconds()):,}."
     )
     raw: str | None = optional(
-        "Response of the platform, for the operator. It is redacted and truncated like `message`,"
-        " stored in the database, and never returned by this API."
+        "Response of the platform, redacted and truncated. Reading it from the attempt needs the scope RAW."
     )
     outcome_unknown: bool = field(
         default=False,

@@ -105,7 +105,10 @@ class RecordResultInput(PublicationInput):
     retry_after_seconds: int | None = optional(
         "Seconds that the platform asked to wait. Not for PUBLISHED."
     )
-    raw: str | None = optional("Response of the platform, for the operator. Not for PUBLISHED.")
+    raw: str | None = optional(
+        "Response of the platform, redacted and truncated. Reading it from the attempt needs the scope RAW."
+        " Not for PUBLISHED."
+    )
     started_at: datetime | None = optional("UTC time of the platform call; default now.")
     worker: str | None = optional(WORKER_DESCRIPTION)
 
