@@ -344,7 +344,8 @@ async def test_failure_groups_are_read_from_their_index(analyzed_database: Datab
     expected = {name: indexes for name, (_, indexes) in FAILURE_GROUP_QUERIES.items()}
     if not analyzed_database.is_sqlite:  # it reads the few failures of a day, and sorts them
         expected["groups, hourly"] = {"ix_destination_failed", "ix_post_deleted", "sort"}
-        expected["groups, of a period"] -= {"ix_destination_failure_group"}
+        page = expected["groups, of a period"]
+        expected["groups, of a period"] = page - {"ix_destination_failure_group"}
     assert plans == expected
 
 
