@@ -289,11 +289,16 @@ def sessions_revoke(session_id: str) -> None:
 
 @cli.command("backup")
 @click.argument("file", type=click.Path(path_type=Path))
-def backup_command(file: Path) -> None:
-    """Write a consistent copy of the database to FILE, a new SQLite database."""
+@click.option(
+    "--replace", is_flag=True, help="Replace an older backup when the new one is complete."
+)
+def backup_command(file: Path, replace: bool) -> None:
+    """Write a consistent copy of the database to FILE, an SQLite database."""
     try:
         rows = run_with_database(
-            lambda database: backup(database, file, now=now_utc(), random_bytes=secrets.token_bytes)
+            lambda database: backup(
+                database, file, replace=replace, now=now_utc(), random_bytes=secrets.token_bytes
+            )
         )
     except OSError as error:
         raise CommandError(f"{file} cannot be written: {error.strerror}.") from error

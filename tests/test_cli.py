@@ -456,6 +456,10 @@ def test_backup_is_restored_into_empty_database(
     file = tmp_path / "backup.db"
 
     assert post_results("backup", str(file)) == f"{file} has 3 rows.\n"
+    assert post_results.expect_error("backup", str(file)) == (
+        f"{file} exists; choose another name, or use --replace."
+    )
+    assert post_results("backup", "--replace", str(file)) == f"{file} has 3 rows.\n"
     post_results.set_variable("DATABASE_URL", empty_database_url)
     assert post_results("restore", str(file)) == "The database has 3 rows.\n"
 

@@ -1,15 +1,24 @@
 """Backup of a database to one SQLite file, and restore into an empty database of either engine."""
 
-from collections.abc import Callable
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import partial
+from glob import escape
 from pathlib import Path
 
 from app.db.core.database import Database
-from app.db.core.write_lock import LOCK_FILE_SUFFIXES
 from app.db.migrations import check_schema_version, migrate
 from app.db.tools.copying import copy_database
 
+if sys.platform != "win32":
+    from fcntl import LOCK_EX, LOCK_NB, flock
+
 _OWNER_ONLY_MODE = 0o600
+_OWNER_ONLY_FOLDER_MODE = 0o700
 _SQLITE_MAGIC = b"SQLite format 3\0"
 
 
@@ -18,26 +27,38 @@ class BackupError(Exception):
 
 
 async def backup(
-    database: Database, file: Path, *, now: datetime, random_bytes: Callable[[int], bytes]
+    database: Database,
+    file: Path,
+    *,
+    replace: bool = False,
+    now: datetime,
+    random_bytes: Callable[[int], bytes],
 ) -> dict[str, int]:
-    """Write a snapshot of all rows to a new SQLite file; return the number of rows per table.
+    """Write a snapshot of all rows to an SQLite file; return the number of rows per table.
 
-    The file gets its name when it is complete, and a server can use it directly. It contains secrets, so
-    only its owner may read it. Raises BackupError if the file exists.
+    The file gets its name when it is complete and on the disk, and a server can use it directly. It contains
+    secrets, so only its owner may read it. Raises BackupError if the file exists, or with `replace`, if it
+    is anything but a backup that no process has open.
     """
     await check_schema_version(database)
-    _require_new_file(file)
-    partial = file.with_name(f".{file.name}.{random_bytes(8).hex()}.partial")
-    partial.touch(mode=_OWNER_ONLY_MODE, exist_ok=False)
-    try:
-        async with Database.from_file(partial) as target:
+    file = file.resolve()  # noqa: ASYNC240 - once, for a command
+    check_target = partial(_check_replaced_file, database) if replace else _require_new_file
+    check_target(file)
+    with _partial_folder(file, random_bytes) as folder:
+        incomplete = folder / file.name
+        incomplete.touch(mode=_OWNER_ONLY_MODE, exist_ok=False)
+        async with Database.from_file(incomplete) as target:
             await migrate(target, now=now, random_bytes=random_bytes)
             rows = await copy_database(database, target)
-        _require_new_file(file)
-        partial.rename(file)
-    finally:
-        for suffix in ("", "-wal", "-shm", *LOCK_FILE_SUFFIXES):
-            partial.with_name(partial.name + suffix).unlink(missing_ok=True)
+        if _write_ahead_log(incomplete).exists():
+            raise BackupError(
+                f"{file} is not written, because its rows could not be moved to one file. Check the free"
+                " space of its disk, which needs twice the size of the backup."
+            )
+        _flush_to_disk(incomplete)
+        check_target(file)
+        incomplete.replace(file)
+    _flush_to_disk(file.parent)
     return rows
 
 
@@ -56,9 +77,67 @@ async def restore(
         return await copy_database(source, database)
 
 
+@contextmanager
+def _partial_folder(file: Path, random_bytes: Callable[[int], bytes]) -> Iterator[Path]:
+    """Create a folder beside a file for its incomplete version; it is removed at the end.
+
+    Removes the folders of earlier backups to the same file whose process was killed.
+    """
+    for abandoned in file.parent.glob(f".{escape(file.name)}.*.partial"):
+        with suppress(OSError), _locked(abandoned):  # locked by a backup that is running
+            shutil.rmtree(abandoned)
+    folder = file.with_name(f".{file.name}.{random_bytes(8).hex()}.partial")
+    folder.mkdir(mode=_OWNER_ONLY_FOLDER_MODE)
+    with _locked(folder):
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Lock a folder until the end of the context or of the process; raises OSError if it is locked."""
+    if sys.platform == "win32":
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        flock(descriptor, LOCK_EX | LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _flush_to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, survive a power failure."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_ahead_log(file: Path) -> Path:
+    """Return the file with the rows that SQLite has not moved to the database; absent after a full close."""
+    return file.with_name(f"{file.name}-wal")
+
+
 def _require_new_file(file: Path) -> None:
     if file.exists():
-        raise BackupError(f"{file} exists; choose another name, a backup never overwrites a file.")
+        raise BackupError(f"{file} exists; choose another name, or use --replace.")
+
+
+def _check_replaced_file(database: Database, file: Path) -> None:
+    """Raise BackupError if a file exists that is no backup, or that is a database in use."""
+    if not file.exists():
+        return
+    _require_sqlite_file(file)
+    is_source = database.is_sqlite and file.samefile(str(database.url.database))
+    if is_source or _write_ahead_log(file).exists():
+        raise BackupError(f"{file} is a database in use; choose another name for the backup.")
 
 
 def _require_sqlite_file(file: Path) -> None:
