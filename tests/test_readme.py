@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -65,20 +66,40 @@ in_readme_and_guides = pytest.mark.parametrize(
 async def test_printed_graphql_responses_are_the_real_ones(
     database: Database, tmp_path: Path
 ) -> None:
-    await load_demo(database, token=TOKEN, api_key_prefix=KEY_PREFIX, now=NOW)
-    policies = tmp_path / "retries.toml"
-    policies.write_text(guide("retries").block("toml"))
-    settings = read_settings({"RETRY_POLICY_FILE": str(policies)})
-    examples = list(_printed_responses())
-    assert {example.path.stem for example, _, _ in examples} == {
+    assert {example.path.stem for example, _, _ in _printed_responses()} == {
         "README",
         "graphql",
         "platforms",
         "retries",
     }
-    async with app_client(database, token=TOKEN, settings=settings) as client:
-        for _, document, response in examples:
-            assert await client.execute(document) == json.loads(response)
+    assert await _other_responses(database, tmp_path, NOW) == []
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+async def test_guides_name_the_day_of_responses_that_depend_on_it(
+    database: Database, tmp_path: Path
+) -> None:
+    responses = await _other_responses(database, tmp_path, NOW + timedelta(days=200))
+    guides = [document for document, _, _ in responses]
+    assert {each.path.stem for each in guides} == {"graphql"}
+    for each in guides:
+        assert f"{NOW:%-d %B %Y} at {NOW:%H:%M} UTC" in each.text
+
+
+async def _other_responses(
+    database: Database, folder: Path, now: datetime
+) -> list[tuple[Guide, object, object]]:
+    """Guide, real and printed response, where both differ for the demo data of that time."""
+    await load_demo(database, token=TOKEN, api_key_prefix=KEY_PREFIX, now=now)
+    policies = folder / "retries.toml"
+    policies.write_text(guide("retries").block("toml"))
+    settings = read_settings({"RETRY_POLICY_FILE": str(policies)})
+    async with app_client(database, token=TOKEN, settings=settings, now=now) as client:
+        responses = [
+            (document, await client.execute(query), json.loads(response))
+            for document, query, response in _printed_responses()
+        ]
+    return [each for each in responses if each[1] != each[2]]
 
 
 def _printed_responses() -> Iterator[tuple[Guide, str, str]]:
