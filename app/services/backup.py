@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from glob import escape
@@ -88,11 +88,11 @@ def _partial_folder(file: Path, random_bytes: Callable[[int], bytes]) -> Iterato
             shutil.rmtree(abandoned)
     folder = file.with_name(f".{file.name}.{random_bytes(8).hex()}.partial")
     folder.mkdir(mode=_OWNER_ONLY_FOLDER_MODE)
-    with _locked(folder):
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder)
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder)
+        with suppress(OSError):  # some network file systems have no locks
+            stack.enter_context(_locked(folder))
+        yield folder
 
 
 @contextmanager
