@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -344,15 +345,16 @@ async def add_drafts(acme: Tenant, number: int) -> None:
     post = {"is_draft": True, "submitted_now": False, "status": PostStatus.DRAFT, "version": 1}
     empty = {"content": "", "search_text": "", "media_ids": [], "media": [], "platform_content": {}}
     destination = {"account_id": account, "platform": "x", "position": 0, **asdict(draft())}
-    ids = [UUID(int=key) for key in range(number)]
 
-    async def work(session: AllWorkspacesWriteSession) -> None:
+    async def add(session: AllWorkspacesWriteSession, ids: list[UUID]) -> None:
         await insert_raw(session, Post, [{"id": id, **times, **post, **empty} for id in ids])
         await insert_raw(
             session, Destination, [{"id": id, "post_id": id, **times, **destination} for id in ids]
         )
 
-    await acme.database.write_all_workspaces(work)
+    for start in range(0, number, 1000):  # one transaction may take longer than its timeout
+        ids = [UUID(int=key) for key in range(start, min(start + 1000, number))]
+        await acme.database.write_all_workspaces(partial(add, ids=ids))
     if (
         not acme.database.is_sqlite
     ):  # whose statistics may be those of the empty tables of another test
