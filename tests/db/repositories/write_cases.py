@@ -204,6 +204,9 @@ CASES: Mapping[str, WriteCase] = {
     ),
     "write_attempts": change_attempt,
     "insert_evidence": lambda session, _: attempts.insert_evidence(session, PUBLISHED, EVIDENCE),
+    "update_evidence": lambda session, _: attempts.update_evidence(
+        session, PUBLISHED, replace(EVIDENCE, fence=1)
+    ),
     "insert_histories": add_history,
     "save_checkpoint": lambda session, _: checkpoints.save_checkpoint(
         session, FAILED, NEW_DATA, LATER
