@@ -1,24 +1,16 @@
 """Backup of a database to one SQLite file, and restore into an empty database of either engine."""
 
-import os
-import shutil
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from glob import escape
 from pathlib import Path
 
 from app.db.core.database import Database
 from app.db.migrations import check_schema_version, migrate
 from app.db.tools.copying import copy_database
-
-if sys.platform != "win32":
-    from fcntl import LOCK_EX, LOCK_NB, flock
+from app.services.complete_files import complete_file
 
 _OWNER_ONLY_MODE = 0o600
-_OWNER_ONLY_FOLDER_MODE = 0o700
 _SQLITE_MAGIC = b"SQLite format 3\0"
 
 
@@ -44,8 +36,7 @@ async def backup(
     file = file.resolve()  # noqa: ASYNC240 - once, for a command
     check_target = partial(_check_replaced_file, database) if replace else _require_new_file
     check_target(file)
-    with _partial_folder(file, random_bytes) as folder:
-        incomplete = folder / file.name
+    with complete_file(file) as incomplete:
         incomplete.touch(mode=_OWNER_ONLY_MODE, exist_ok=False)
         async with Database.from_file(incomplete) as target:
             await migrate(target, now=now, random_bytes=random_bytes)
@@ -55,10 +46,7 @@ async def backup(
                 f"{file} is not written, because its rows could not be moved to one file. Check the free"
                 " space of its disk, which needs twice the size of the backup."
             )
-        _flush_to_disk(incomplete)
         check_target(file)
-        incomplete.replace(file)
-    _flush_to_disk(file.parent)
     return rows
 
 
@@ -75,49 +63,6 @@ async def restore(
         await check_schema_version(source)
         await migrate(database, now=now, random_bytes=random_bytes)
         return await copy_database(source, database)
-
-
-@contextmanager
-def _partial_folder(file: Path, random_bytes: Callable[[int], bytes]) -> Iterator[Path]:
-    """Create a folder beside a file for its incomplete version; it is removed at the end.
-
-    Removes the folders of earlier backups to the same file whose process was killed.
-    """
-    for abandoned in file.parent.glob(f".{escape(file.name)}.*.partial"):
-        with suppress(OSError), _locked(abandoned):  # locked by a backup that is running
-            shutil.rmtree(abandoned)
-    folder = file.with_name(f".{file.name}.{random_bytes(8).hex()}.partial")
-    folder.mkdir(mode=_OWNER_ONLY_FOLDER_MODE)
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder)
-        with suppress(OSError):  # some network file systems have no locks
-            stack.enter_context(_locked(folder))
-        yield folder
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Lock a folder until the end of the context or of the process; raises OSError if it is locked."""
-    if sys.platform == "win32":
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        flock(descriptor, LOCK_EX | LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _flush_to_disk(path: Path) -> None:
-    """Wait until a file, or the names in a folder, survive a power failure."""
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write_ahead_log(file: Path) -> Path:

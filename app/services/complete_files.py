@@ -1,72 +1,93 @@
-"""Files that get their name when they are complete."""
+"""Files that get their name when they are complete and on the disk."""
 
 import os
-import secrets
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 if sys.platform != "win32":
     from fcntl import LOCK_EX, LOCK_NB, flock
 
-_SUFFIX = ".incomplete-export"
-_FILE_MODE = 0o666
-"""Limited by the umask, as for any new file."""
+_SUFFIX = ".post-results-incomplete"
+
+
+@contextmanager
+def complete_file(target: Path) -> Iterator[Path]:
+    """Return the path of a new file, which gets its name, or replaces the old file, after the context.
+
+    Until then it is in a hidden folder beside the target, which only its owner can open. If the context
+    fails, the folder is deleted. One that a killed process has left is deleted by the next call for a file
+    beside it.
+    """
+    _delete_abandoned_folders(target.parent)
+    with _hidden_folder(target.parent) as folder:
+        incomplete = folder / target.name
+        yield incomplete
+        _flush_to_disk(incomplete)
+        incomplete.replace(target)
+    _flush_to_disk(target.parent)
 
 
 @contextmanager
 def open_complete_file(file: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that gets its name, or replaces the old file, when the context has succeeded.
-
-    Until then it has a hidden name in the same folder. A file that a killed process has left there is deleted
-    by the next call for the folder. Anything but a regular file, such as a pipe, is written directly.
-    """
+    """Open a `complete_file` for writing; what is no regular file, such as a pipe, is written directly."""
     if file.exists() and not file.is_file():
         with file.open("wb") as opened:
             yield opened
         return
-    target = file.resolve()
-    _delete_abandoned_files(target.parent)
-    with _incomplete_file(target.parent) as incomplete:
-        with incomplete.open("wb") as opened:
-            yield opened
-            opened.flush()
-            os.fsync(opened.fileno())
-        incomplete.replace(target)
+    with complete_file(file.resolve()) as incomplete, incomplete.open("wb") as opened:
+        yield opened
 
 
 @contextmanager
-def _incomplete_file(folder: Path) -> Iterator[Path]:
-    """Create a file, and delete it unless it was renamed; it is locked while the context is open."""
-    while True:
-        path = folder / f".{secrets.token_hex(8)}{_SUFFIX}"
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _FILE_MODE)
-        try:
-            if sys.platform != "win32":
-                with suppress(
-                    OSError
-                ):  # no locks in the file system; then the file is never deleted
-                    flock(lock, LOCK_EX)
-            if os.fstat(
-                lock
-            ).st_nlink:  # it was not taken for an abandoned one before it was locked
-                yield path
-                return
-        finally:
-            os.close(lock)
-            path.unlink(missing_ok=True)
+def _hidden_folder(parent: Path) -> Iterator[Path]:
+    """Create a folder that is locked during the context, and deleted afterwards."""
+    with ExitStack() as stack:
+        while True:
+            folder = Path(tempfile.mkdtemp(dir=parent, prefix=".", suffix=_SUFFIX))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            with suppress(OSError):  # some network file systems have no locks
+                stack.enter_context(_locked(folder, waits=True))
+            if (
+                folder.exists()
+            ):  # no other process took it for an abandoned one before it was locked
+                break
+        yield folder
 
 
-def _delete_abandoned_files(folder: Path) -> None:
-    """Delete the incomplete files of processes that have ended: their locks are free."""
-    for path in folder.glob(f".*{_SUFFIX}"):
-        with suppress(OSError):  # it is locked, or belongs to another user
-            lock = os.open(path, os.O_RDWR)
-            try:
-                if sys.platform != "win32":
-                    flock(lock, LOCK_EX | LOCK_NB)
-                    path.unlink()
-            finally:
-                os.close(lock)
+def _delete_abandoned_folders(parent: Path) -> None:
+    """Delete the folders of processes that have ended: their locks are free."""
+    for folder in parent.glob(f".*{_SUFFIX}"):
+        with suppress(OSError), _locked(folder, waits=False):
+            shutil.rmtree(folder)
+
+
+@contextmanager
+def _locked(folder: Path, *, waits: bool) -> Iterator[None]:
+    """Lock a folder until the end of the context or of the process.
+
+    Raises OSError if it cannot be locked, and unless the caller waits, if another process has locked it.
+    """
+    if sys.platform == "win32":
+        raise OSError("A folder cannot be locked on this system.")
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        flock(descriptor, LOCK_EX if waits else LOCK_EX | LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _flush_to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, survive a power failure."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -21,7 +21,7 @@ with open_complete_file(Path(sys.argv[1])) as opened:
 
 
 def write_and_be_killed(file: Path) -> Path:
-    """Kill a process that writes the file; return the only other file that it leaves."""
+    """Kill a process that writes the file; return what it leaves beside other files."""
     before = {*file.parent.iterdir()}
     killed = subprocess.run([sys.executable, "-c", KILLED_PROCESS, str(file)], check=False)
     assert killed.returncode == -9
@@ -64,8 +64,8 @@ def test_killed_process_leaves_no_file_of_that_name_and_the_next_one_deletes_the
     tmp_path: Path,
 ) -> None:
     incomplete = write_and_be_killed(tmp_path / "monday.csv")
-    assert incomplete.name.endswith(".incomplete-export")
     assert incomplete.name.startswith(".")
+    assert incomplete.name.endswith(".post-results-incomplete")
 
     other = tmp_path / "tuesday.csv"
     with open_complete_file(other) as opened:

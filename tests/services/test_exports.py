@@ -272,6 +272,7 @@ FILTERS: dict[str, dict[str, Any]] = {
     "settled": {"settled_after": MONTHS_AGO, "settled_before": WEEK_AGO},
     "draft": {"draft": True},
     "not imported": {"imported": False, "platform": ["platform-3"]},
+    "awaiting": {"awaits_outcome": True, "platform": ["platform-3"]},
     "late": {"late_by_seconds": 1},
     "retrying": {"retrying": True},
     "not duplicated": {"duplicated": False, "platform": ["platform-3"]},
