@@ -178,6 +178,7 @@ EXPORT_FILTERS = {
     "cancelled": "false",
     "draft": "false",
     "imported": "false",
+    "awaits_outcome": "true",
     "search": "spring",
     "reference": "spring",
 }

@@ -387,8 +387,11 @@ def mutation_positions() -> list[ArgumentPosition]:
 
 
 async def check_mutations(client: Client) -> AsyncIterator[TenancyCase]:
-    """Yield each position with a foreign and a nonexistent value, removed from the responses."""
-    for position in mutation_positions():
+    """Yield each position with a foreign and a nonexistent value, removed from the responses.
+
+    Deletions are the last, because other mutations find nothing after them.
+    """
+    for position in sorted(mutation_positions(), key=lambda each: "delete" in str(each)):
         ((_, *other_values),) = POSITIONS_IN_MUTATIONS[value_meaning(position.name, position.type)]
         answers = []
         for value in other_values:
