@@ -176,6 +176,12 @@ class OutcomeTable:
             lambda: defaultdict(OutcomeTally)
         )
         """Bucket → values of the group's key → tally."""
+        self._counted: set[tuple[Any, ...]] = set()
+        self._subtracted: set[tuple[Any, ...]] = set()
+
+    def min_group_count(self) -> int:
+        """Return a lower bound of the number of different groups in all buckets, while they are counted."""
+        return len(self._counted) - len(self._counted & self._subtracted)
 
     def groups_in(self, bucket: int) -> dict[OutcomeGroupKey, OutcomeTally]:
         """Return the groups of a bucket with at least one destination or attempt."""
@@ -190,14 +196,14 @@ class OutcomeTable:
             self._count_published(settled, sign)
         for (kind, account), count in settled.failures.items():
             if self._has_category(kind.category):
-                tally = self._tally(settled.span, settled.platform, account, kind.category)
+                tally = self._tally(settled.span, settled.platform, account, kind.category, sign)
                 tally.failures[kind] += sign * count
 
     def add_attempts(self, started: StartedAttempts, *, sign: int = 1) -> None:
         """Count attempts, or subtract them, as `add` does."""
         for (account, category), count in started.counts.items():
             if self._has_category(category):
-                tally = self._tally(started.span, started.platform, account, category)
+                tally = self._tally(started.span, started.platform, account, category, sign)
                 tally.attempts += sign * count
 
     def _count_published(self, settled: SettledDestinations, sign: int) -> None:
@@ -205,7 +211,7 @@ class OutcomeTable:
         for account, published in settled.published.items():
             saved_by_retry = settled.saved_by_retry.get(account, 0)
             without_attempt = settled.without_attempt.get(account, 0)
-            tally = self._tally(settled.span, settled.platform, account, None)
+            tally = self._tally(settled.span, settled.platform, account, None, sign)
             tally.published += sign * published
             tally.saved_by_retry += sign * saved_by_retry
             tally.first_try += sign * (published - saved_by_retry - without_attempt)
@@ -221,6 +227,7 @@ class OutcomeTable:
         platform: str | None,
         account: AccountId | None,
         category: ErrorCategory | None,
+        sign: int,
     ) -> OutcomeTally:
         span = self._spans[span_number]
         key = (  # a plain tuple takes a fraction of the time, and there is one for each span
@@ -229,4 +236,5 @@ class OutcomeTable:
             category if self._by_category else None,
             span.hour_of_week,
         )
+        (self._counted if sign > 0 else self._subtracted).add(key)
         return self._tallies[span.bucket][key]

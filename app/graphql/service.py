@@ -170,7 +170,7 @@ class GraphQLService:
         """Execute a query or mutation; return its errors in the result. Raises RateLimitExceeded."""
         document = Document(query, self.schema.limits)
         try:
-            operation, coerced = self.schema.prepare(
+            operation, coerced = await self.schema.prepare(
                 document, variables, context, None, QUERY_AND_MUTATION
             )
         except OperationRejected as rejected:
@@ -192,7 +192,7 @@ class GraphQLService:
         OperationTypeNotAllowed for a type not in `allowed_types`.
         """
         try:
-            operation, coerced = self.schema.prepare(
+            operation, coerced = await self.schema.prepare(
                 document, variables, context, operation_name, allowed_types
             )
         except OperationRejected as rejected:

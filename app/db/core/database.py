@@ -104,6 +104,8 @@ class Reader(_StatementReader[Statement]):
         self._workspace_id = workspace_id
         self._database = database
         self._fetch = fetch
+        self.row_count = 0
+        """Number of rows that were read."""
 
     @property
     def is_sqlite(self) -> bool:
@@ -112,7 +114,9 @@ class Reader(_StatementReader[Statement]):
     async def rows(self, statement: Statement, **values: object) -> Sequence[Record]:
         compiled = self._database.compile_restricted(statement)
         values[WORKSPACE_PARAM] = self._workspace_id
-        return await self._fetch(compiled, compiled.encode_arguments(values))
+        rows = await self._fetch(compiled, compiled.encode_arguments(values))
+        self.row_count += len(rows)
+        return rows
 
 
 class AllWorkspacesReader(_StatementReader[AllWorkspacesStatement]):

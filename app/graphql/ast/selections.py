@@ -126,6 +126,26 @@ class FieldCollector:
         return condition_type is parent
 
 
+def count_fields(
+    selection_sets: Iterable[SelectionSetNode | None],
+    fragments: Mapping[str, FragmentDefinitionNode],
+) -> int:
+    """Count the fields at all levels, at least one, with fragments expanded; limits keep them few."""
+    count = 0
+    pending = [selection_set for selection_set in selection_sets if selection_set]
+    while pending:
+        for selection in pending.pop().selections:
+            count += isinstance(selection, FieldNode)
+            inner = (
+                fragments[selection.name.value].selection_set
+                if isinstance(selection, FragmentSpreadNode)
+                else cast("FieldNode | InlineFragmentNode", selection).selection_set
+            )
+            if inner is not None:
+                pending.append(inner)
+    return max(count, 1)
+
+
 def read_conditions(directives: Iterable[DirectiveNode]) -> tuple[Condition, ...] | None:
     """Read the conditions of a selection; return None if a literal @skip or @include excludes it.
 

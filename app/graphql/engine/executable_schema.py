@@ -40,6 +40,7 @@ from app.graphql.schema.posts import Post
 from app.graphql.schema.query import Query
 from app.graphql.schema.scalars import SCALARS
 from app.graphql.schema.subscription import Subscription
+from app.runtime.computations import compute
 from app.settings import GraphQLLimits
 
 _MAX_OPERATION_CACHE_BYTES = 16 << 20
@@ -67,7 +68,7 @@ class Schema(strawberry.Schema):
         """graphql-core's schema, which Strawberry wraps."""
         return self._schema
 
-    def prepare(
+    async def prepare(
         self,
         document: Document,
         raw_variables: Mapping[str, object],
@@ -82,10 +83,12 @@ class Schema(strawberry.Schema):
         try:
             operation = self.operation_cache.get((document.text, operation_name))
             if operation is None or operation.limits is not document.limits:
-                operation = self._prepare_new(document, context, operation_name, allowed_types)
+                operation = await self._prepare_new(
+                    document, context, operation_name, allowed_types
+                )
             else:  # known to be valid
                 operation.admit(context, allowed_types, is_cached=True)
-            coerced = operation.coerce_variables(context, raw_variables)
+            coerced = await operation.coerce_variables(context, raw_variables)
         except RequestError as error:
             raise OperationRejected([GraphQLError(str(error), original_error=error)]) from None
         except GraphQLError as error:
@@ -94,13 +97,29 @@ class Schema(strawberry.Schema):
             raise OperationRejected(coerced)
         return operation, coerced
 
-    def _prepare_new(
+    async def _prepare_new(
         self,
         document: Document,
         context: Context,
         operation_name: str | None,
         allowed_types: frozenset[OperationType],
     ) -> PreparedOperation:
+        operation, index = await compute(self._analyze, document, operation_name)
+        # Charged before validation, which is expensive, but after parsing, which gives the type.
+        operation.admit(context, allowed_types, is_cached=False)
+        if errors := await compute(
+            validate_document, self.graphql_schema, index.document, VALIDATION_RULES
+        ):
+            add_validation_code(errors)
+            raise OperationRejected(errors)
+        with suppress(ValueError):  # larger than the whole cache
+            self.operation_cache[document.text, operation_name] = operation
+        return operation
+
+    def _analyze(
+        self, document: Document, operation_name: str | None
+    ) -> tuple[PreparedOperation, DocumentIndex]:
+        """Parse a document and analyze its operation; raises RequestError or GraphQLError."""
         index, stats = _parse_and_check(document.text, document.limits)
         operation = PreparedOperation(
             self.graphql_schema,
@@ -111,14 +130,7 @@ class Schema(strawberry.Schema):
             _find_operation(index, operation_name),
             use_fast_path=self.use_fast_path,
         )
-        # Charged before validation, which is expensive, but after parsing, which gives the type.
-        operation.admit(context, allowed_types, is_cached=False)
-        if errors := validate_document(self.graphql_schema, index.document, VALIDATION_RULES):
-            add_validation_code(errors)
-            raise OperationRejected(errors)
-        with suppress(ValueError):  # larger than the whole cache
-            self.operation_cache[document.text, operation_name] = operation
-        return operation
+        return operation, index
 
 
 @cache

@@ -21,10 +21,16 @@ from strawberry.permission import PermissionExtension
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 
-from app.graphql.ast.selections import FieldCollector, NotCompilable, SelectedField, Variables
+from app.graphql.ast.selections import (
+    FieldCollector,
+    NotCompilable,
+    SelectedField,
+    Variables,
+    count_fields,
+)
 from app.graphql.engine.coercion import ArgumentBuilder
 from app.graphql.engine.compiler import compile_root_completer
-from app.graphql.engine.executor import RootResult
+from app.graphql.engine.executor import MAX_INLINE_FIELDS, RootResult
 from app.graphql.loading.field_sources import STRAWBERRY_DEFINITION
 from app.graphql.schema.context import Context
 from app.graphql.schema.lookahead import Selection
@@ -60,6 +66,7 @@ class ExecutionPlan:
             for key, selected in selected_fields.items()
             if selected.name != "__typename"
         ]
+        self._field_count = count_fields([operation.selection_set], fragments)
         self._is_unconditional = all(field.is_unconditional for field in self._fields)
 
     async def run(self, context: Context, variables: VariableValues) -> dict[str, Any]:
@@ -78,6 +85,8 @@ class ExecutionPlan:
         for value in results.values():
             if isinstance(value, Exception):
                 raise FallBackToExecutor(results)
+        if context.value_count * self._field_count > MAX_INLINE_FIELDS:
+            raise FallBackToExecutor(results)  # which completes lists in parts
         try:
             return context.entry_limit.rollback_on_error(self._complete, results, variables.coerced)
         except Exception:  # noqa: BLE001 - graphql-core raises and formats the same error

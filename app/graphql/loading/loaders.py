@@ -61,7 +61,8 @@ class ResponseEntryLimit:
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
-        self._count = 0
+        self.count = 0
+        """Number of entries so far."""
         self.error: LimitExceeded | None = None
         """Error that replaces the whole response, set once the limit is exceeded."""
 
@@ -71,10 +72,10 @@ class ResponseEntryLimit:
 
     def add(self, count: int) -> None:
         """Count entries; raises LimitExceeded if the response has more than allowed."""
-        self._count += count
-        if self._limit is not None and self._count > self._limit:
+        self.count += count
+        if self._limit is not None and self.count > self._limit:
             self.error = self.error or LimitExceeded(
-                f"The lists in the response have at least {self._count} entries; at most"
+                f"The lists in the response have at least {self.count} entries; at most"
                 f" {self._limit} are allowed. Request smaller pages or fewer lists."
             )
             raise self.error
@@ -91,11 +92,11 @@ class ResponseEntryLimit:
 
     def rollback_on_error(self, complete: Callable[..., T], *arguments: object) -> T:
         """Call a function; if it fails, drop what it counted, because a fallback counts it again."""
-        before = self._count
+        before = self.count
         try:
             return complete(*arguments)
         except Exception:
-            self._count = before
+            self.count = before
             raise
 
 

@@ -1,8 +1,9 @@
 """Query field `calendar`: numbers and first posts of each hour or day."""
 
-from asyncio import gather
-from collections.abc import Mapping
+from asyncio import gather, sleep
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 import strawberry
 from strawberry import field
@@ -23,8 +24,10 @@ from app.graphql.schema.inputs import (
 )
 from app.graphql.schema.posts import Post
 from app.graphql.schema.prefetch import posts_from_rows
+from app.runtime.computations import compute
 
 MAX_POSTS_IN_BUCKET = 20
+_CONCURRENT_BUCKETS = 2
 DEFAULT_POSTS_IN_BUCKET = 3
 
 
@@ -83,7 +86,8 @@ async def build_calendar(
             f"first must be from 0 to {MAX_POSTS_IN_BUCKET}; it is {first:,}.", argument="first"
         )
     size = BucketSize(interval.value)
-    buckets = split_period(start, end, size, parse_timezone(timezone), argument="bucket")
+    split = partial(split_period, start, end, size, parse_timezone(timezone), argument="bucket")
+    buckets = await compute(split) if size is BucketSize.HOUR else split()
     context = info.context
     context.entry_limit.add(len(buckets))
     counts = await count_posts_by_span(context.reader, criteria, edges_of(buckets))
@@ -109,5 +113,19 @@ async def build_calendar(
         start=start,
         end=end,
         timezone=timezone,
-        buckets=await gather(*map(build_bucket, buckets, counts)),
+        buckets=await _build_in_parts(buckets, counts, build_bucket),
     )
+
+
+async def _build_in_parts(
+    buckets: Sequence[TimeBucket],
+    counts: Sequence[Mapping[PostStatus, int]],
+    build_bucket: Callable[[TimeBucket, Mapping[PostStatus, int]], Awaitable[CalendarBucket]],
+) -> list[CalendarBucket]:
+    """Build all buckets, a few at a time: thousands of tasks would hold the event loop together."""
+    built: list[CalendarBucket] = []
+    for start in range(0, len(buckets), _CONCURRENT_BUCKETS):
+        part = slice(start, start + _CONCURRENT_BUCKETS)
+        built += await gather(*map(build_bucket, buckets[part], counts[part]))
+        await sleep(0)  # reads on SQLite may not have suspended
+    return built

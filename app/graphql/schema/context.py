@@ -120,6 +120,11 @@ class Context:
         return WaitBudget(self.app_state.max_wait, self.app_state.shutdown_event.is_set)
 
     @property
+    def value_count(self) -> int:
+        """Number of rows that were read, and of entries of lists, for which an answer may have values."""
+        return self.reader.row_count + self.entry_limit.count
+
+    @property
     def database(self) -> Database:
         return self.app_state.database
 

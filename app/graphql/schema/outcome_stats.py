@@ -1,7 +1,8 @@
 """Query field `outcomeStats`: outcomes, attempts and lateness by time and group."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 
 import strawberry
 from strawberry import field
@@ -28,8 +29,13 @@ from app.domain.time_buckets import (
 )
 from app.graphql.schema.context import Info
 from app.graphql.schema.inputs import optional, validate_account_ids, validate_filter_texts
+from app.runtime.computations import compute
 
 MAX_GROUPINGS = 2
+
+_INLINE_GROUPS = 100
+"""Groups in all buckets that are built in the event loop, in about 1 ms."""
+
 _MS_PER_SECOND = 1000
 
 
@@ -66,7 +72,7 @@ class PublishingLateness:
     " its last settlement."
 )
 class OutcomeCounts:
-    tally: strawberry.Private[OutcomeTally]
+    lateness_of_all: strawberry.Private[PublishingLateness | None]
     published: int = field(description="Number of published destinations.")
     failed: int = field(description="Number of failed destinations, without unknown outcomes.")
     unknown: int = field(description="Number of destinations with an unknown outcome.")
@@ -90,16 +96,7 @@ class OutcomeCounts:
         description="Lateness of the published destinations; null if none was published."
     )
     def lateness(self) -> PublishingLateness | None:
-        values = self.tally.sorted_lateness_ms()
-        if not values:
-            return None
-        return PublishingLateness(
-            p50_seconds=percentile(values, 50) / _MS_PER_SECOND,
-            p95_seconds=percentile(values, 95) / _MS_PER_SECOND,
-            p99_seconds=percentile(values, 99) / _MS_PER_SECOND,
-            max_seconds=values[-1] / _MS_PER_SECOND,
-            max_error_percent=0.0,
-        )
+        return self.lateness_of_all
 
 
 @strawberry.type(description="Outcomes of one group in one bucket.")
@@ -153,21 +150,32 @@ async def build_outcome_stats(
             argument="groupBy",
         )
     zone = parse_timezone(timezone)
-    buckets = split_period(start, end, interval, zone)
+    if interval is BucketSize.HOUR:
+        buckets = await compute(split_period, start, end, interval, zone)
+    else:
+        buckets = split_period(start, end, interval, zone)
     if OutcomeGrouping.HOUR_OF_WEEK in group_by:
-        spans = split_into_hours_of_week(buckets, zone)
+        spans = await compute(split_into_hours_of_week, buckets, zone)
     else:
         spans = [
             TimeSpan(each.start, each.end, number, None) for number, each in enumerate(buckets)
         ]
+    _check_groups(info, buckets, 1)
+    info.context.entry_limit.add(len(buckets))
     table = OutcomeTable(spans, group_by, filters.error_category)
-    await _count_outcomes(info, table, spans, group_by, filters)
+
+    def check_groups() -> None:
+        _check_groups(info, buckets, table.min_group_count())
+
+    await _count_outcomes(info, table, spans, group_by, filters, check_groups)
+    build = partial(_build_buckets, info, table, buckets, is_grouped=bool(group_by))
+    is_small = len(buckets) * table.min_group_count() <= _INLINE_GROUPS and not has_lateness(info)
     return OutcomeStats(
         start=start,
         end=end,
         timezone=timezone,
         interval=interval,
-        buckets=_build_buckets(info, table, buckets, is_grouped=bool(group_by)),
+        buckets=build() if is_small else await compute(build),
     )
 
 
@@ -177,6 +185,7 @@ async def _count_outcomes(
     spans: Sequence[TimeSpan],
     group_by: Sequence[OutcomeGrouping],
     filters: OutcomeStatsFilterInput,
+    check: Callable[[], None],
 ) -> None:
     """Read what the document selects, and count it."""
     reader, selected = info.context.reader, info.selection.names
@@ -185,11 +194,25 @@ async def _count_outcomes(
         platforms=validate_filter_texts("filter.platform", filters.platform),
         account_ids=validate_account_ids("filter.accountId", filters.account_id),
         has_platforms=OutcomeGrouping.PLATFORM in group_by,
-        has_lateness="lateness" in selected,
+        has_lateness=has_lateness(info),
         has_accounts=OutcomeGrouping.ACCOUNT in group_by,
         has_categories=OutcomeGrouping.CATEGORY in group_by or filters.error_category is not None,
     )
-    await outcomes.fill_outcome_table(reader, query, table, has_attempts="attempts" in selected)
+    await outcomes.fill_outcome_table(
+        reader, query, table, has_attempts="attempts" in selected, check=check
+    )
+
+
+def has_lateness(info: Info) -> bool:
+    return "lateness" in info.selection.names
+
+
+def _check_groups(info: Info, buckets: Sequence[TimeBucket], groups: int) -> None:
+    """Raise LimitExceeded for too many groups, or if another field has exceeded the limit."""
+    limit = info.context.entry_limit
+    if limit.error is not None:
+        raise limit.error
+    limit.check_product({"buckets": len(buckets), "groups": max(groups, 1)})
 
 
 def _build_buckets(
@@ -197,9 +220,8 @@ def _build_buckets(
 ) -> list[OutcomeBucket]:
     tallies_by_bucket = [table.groups_in(number) for number in range(len(buckets))]
     groups = {key for tallies in tallies_by_bucket for key in tallies}
+    _check_groups(info, buckets, len(groups))
     entry_limit = info.context.entry_limit
-    entry_limit.check_product({"buckets": len(buckets), "groups": max(len(groups), 1)})
-    entry_limit.add(len(buckets))
     built = []
     for bucket, tallies in zip(buckets, tallies_by_bucket, strict=True):
         total = OutcomeTally()
@@ -233,7 +255,7 @@ def _build_group(key: OutcomeGroupKey, tally: OutcomeTally) -> OutcomeGroup:
 
 def build_counts(tally: OutcomeTally) -> OutcomeCounts:
     return OutcomeCounts(
-        tally=tally,
+        lateness_of_all=_build_lateness(tally.sorted_lateness_ms()),
         published=tally.published,
         failed=tally.failed,
         unknown=tally.unknown,
@@ -242,4 +264,16 @@ def build_counts(tally: OutcomeTally) -> OutcomeCounts:
         saved_by_retry=tally.saved_by_retry,
         attempts=tally.attempts,
         success_rate=tally.success_rate,
+    )
+
+
+def _build_lateness(values: Sequence[int]) -> PublishingLateness | None:
+    if not values:
+        return None
+    return PublishingLateness(
+        p50_seconds=percentile(values, 50) / _MS_PER_SECOND,
+        p95_seconds=percentile(values, 95) / _MS_PER_SECOND,
+        p99_seconds=percentile(values, 99) / _MS_PER_SECOND,
+        max_seconds=values[-1] / _MS_PER_SECOND,
+        max_error_percent=0.0,
     )

@@ -31,9 +31,13 @@ from app.http.headers import json_weight, parse_accept
 from app.http.request import HttpRequest
 from app.http.responses import BytesResponse, RawHeader, Response, error_headers
 from app.http.session_cookies import ReadSession
+from app.runtime.computations import compute
 
 JSON = "application/json"
 GRAPHQL_RESPONSE = "application/graphql-response+json"
+
+_MAX_INLINE_BODY_BYTES = 64 << 10
+"""Length of a body that is parsed in the event loop, in at most 10 ms: it may consist of empty lists."""
 
 _STATUS_BY_CODE = {error.code.name: error.http_status for error in concrete_errors()}
 
@@ -102,7 +106,9 @@ class GraphQLEndpoint:
             return _read_get_parameters(request)
         require_json(request)
         body = await read_body(request, self._max_body_bytes)
-        return read_operation_request(read_json_object(body))
+        if len(body) <= _MAX_INLINE_BODY_BYTES:
+            return read_operation_request(read_json_object(body))
+        return read_operation_request(await compute(read_json_object, body))
 
 
 def _is_browser_navigation(request: HttpRequest) -> bool:

@@ -203,7 +203,7 @@ class DifferentialBench:
         """Start a subscription after `$after`, whose first event must exist; raises OperationRejected."""
         context = self.context()
         after = encode_position(context.cursor_codec(FEED_LIST_NAME), FEED_START)
-        operation, coerced = schema.prepare(
+        operation, coerced = await schema.prepare(
             Document(document, schema.limits),
             {**variables, "after": after},
             context,
@@ -413,7 +413,7 @@ async def run_query(
 ) -> OperationResult:
     """Execute a query; a rejection is returned as its errors."""
     try:
-        operation, coerced = schema.prepare(
+        operation, coerced = await schema.prepare(
             Document(document, schema.limits), variables, context, None, QUERY_ONLY
         )
     except OperationRejected as rejected:

@@ -272,6 +272,7 @@ def execute_query(
         thing=SimpleNamespace(**thing),
         clock=lambda: NOW,
         entry_limit=entry_limit or ResponseEntryLimit(None),
+        value_count=0,
     )
     result = schema.execute_sync(f"{{ {field} {selection} }}", context_value=context)
     errors = [error.formatted for error in result.errors or ()]

@@ -185,3 +185,20 @@ async def test_first_five_errors_of_literal_are_reported(acme: Tenant) -> None:
     assert [error["extensions"] for error in answer["errors"]] == [
         {"code": "VALIDATION_ERROR", "field": "filter"}
     ] * 5
+
+
+async def test_unknown_input_field_is_answered_with_a_similar_one(acme: Tenant) -> None:
+    problem = (
+        "filter: Expected value of type 'DestinationFilter' not to include unknown field 'statuss'."
+        " Did you mean 'status'? Found: "
+    )
+    literal = await acme.client.expect_error(
+        "{ destinations(filter: {statuss: [FAILED]}) { nodes { id } } }"
+    )
+    variable = await acme.client.expect_error(
+        "query ($filter: DestinationFilter) { destinations(filter: $filter) { nodes { id } } }",
+        filter={"statuss": ["FAILED"]},
+    )
+
+    assert literal == ("VALIDATION_ERROR", "filter", f"{problem}{{ statuss: [FAILED] }}.")
+    assert variable == ("VALIDATION_ERROR", "filter", f"{problem}{{'statuss': ['FAILED']}}.")

@@ -28,6 +28,7 @@ from tests.graphql.outcome_histories import (
     expected_buckets,
     random_query,
 )
+from tests.recording_driver import record_statements
 
 STATS = f"""
 query (
@@ -238,3 +239,53 @@ async def test_post_deleted_during_the_read_makes_no_number_negative(
             data = await client.query(document)
             (bucket,) = data["outcomeStats"]["buckets"]
             assert min(bucket["counts"].values()) >= 0, number
+
+
+ALIASES = " ".join(
+    f"""a{number}: outcomeStats(from: "2026-04-10", to: "2026-04-20", interval: DAY, groupBy: [ACCOUNT])
+    {{ buckets {{ start }} }}"""
+    for number in range(4)
+)
+
+
+async def test_known_buckets_of_all_fields_are_refused_before_any_read(acme: Tenant) -> None:
+    key = await add_api_key(acme.database, acme.workspace)
+    settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "9"})
+    async with app_client(acme.database, token=key.token, settings=settings) as client:
+        with record_statements(acme.database) as statements:
+            assert await client.expect_error(f"{{ {ALIASES} }}") == (
+                "LIMIT_EXCEEDED",
+                None,
+                "The response would have 10 buckets × 1 groups; at most 9 entries are allowed. Use fewer"
+                " buckets or groups.",
+            )
+    assert statements == []
+
+
+async def test_one_field_over_the_limit_stops_the_reads_of_the_others(acme: Tenant) -> None:
+    accounts = [
+        await add_account(acme.database, acme.workspace, platform=platform)
+        for platform in ("facebook", "instagram", "x")
+    ]
+    for account in accounts:
+        await add_post(acme.database, acme.workspace, {account: published()})
+    key = await add_api_key(acme.database, acme.workspace)
+    document = """{ outcomeStats(
+      from: "2026-04-10", to: "2026-04-20", interval: DAY, groupBy: [ACCOUNT, PLATFORM]
+    ) { buckets { start } } }"""
+    counts = {}
+    for limit in ("30", "19"):
+        settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": limit})
+        async with app_client(acme.database, token=key.token, settings=settings) as client:
+            with record_statements(acme.database) as statements:
+                body = await client.execute(document)
+            counts[limit] = sum("lead(" in statement.text for statement in statements)
+            assert [error["message"] for error in body.get("errors", [])] == (
+                []
+                if limit == "30"
+                else [
+                    "The response would have 10 buckets × 2 groups; at most 19 entries are allowed. Use"
+                    " fewer buckets or groups."
+                ]
+            )
+    assert counts == {"30": 3, "19": 2}

@@ -1,0 +1,60 @@
+"""Long lists are completed in parts where that does not split the batches of loaders."""
+
+import pytest
+
+from app.domain.ids import NodeKind, encode_node_id
+from tests.clients import Tenant
+from tests.factories import add_account, add_post, failed
+from tests.recording_driver import record_statements
+
+DOCUMENTS = {
+    "accounts": """{ accounts { accountId lastFailure { error platform status post { content } }
+        stats(from: "2026-04-01", to: "2026-04-15") { published failed lateness { p50Seconds } } } }""",
+    "posts": """{ posts(first: 100) { nodes { postId destinations { platform status
+        attemptLog { startedAt message } account { accountName health { status } } } } } }""",
+    "destinations": """{ destinations(first: 100) { nodes { destinationId status post { content }
+        attemptConnection(first: 1) { nodes { startedAt } } } } }""",
+}
+SHORT, LONG = 2, 90
+"""Lengths of lists below and above that of a part."""
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+async def test_long_list_runs_as_many_statements_as_a_short_one(acme: Tenant, name: str) -> None:
+    counts: list[int] = []
+    for length in (SHORT, LONG - SHORT):
+        for _ in range(length):
+            account = await add_account(acme.database, acme.workspace)
+            await add_post(acme.database, acme.workspace, {account: failed()})
+        with record_statements(acme.database) as statements:
+            await acme.client.query(DOCUMENTS[name])
+        counts.append(len(statements))
+
+    assert counts[1] == counts[0]
+
+
+async def test_error_in_a_later_part_has_the_index_of_its_item(acme: Tenant) -> None:
+    for _ in range(60):
+        await add_account(acme.database, acme.workspace)
+
+    body = await acme.client.execute(
+        """{ accounts { accountId isActive platform stats(from: "2026-04-15", to: "2026-04-14")
+        { published } } }"""
+    )
+
+    assert [error["path"] for error in body["errors"]] == [
+        ["accounts", index, "stats"] for index in range(60)
+    ]
+    assert {each["stats"] for each in body["data"]["accounts"]} == {None}
+
+
+async def test_nodes_are_read_in_parts(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    posts = [await add_post(acme.database, acme.workspace, {account: failed()}) for _ in range(60)]
+    ids = [encode_node_id(NodeKind.POST, post.id) for post in posts]
+
+    with record_statements(acme.database) as statements:
+        data = await acme.client.query("query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=ids)
+
+    assert [each["id"] for each in data["nodes"]] == ids
+    assert len(statements) == 3  # of 25, 25 and 10 posts
