@@ -66,8 +66,7 @@ from app.runtime.shutdown import CLEANUP_LIMIT, limited_cleanup, on_shutdown_sig
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder, Viewer
 from app.services.board_counts import BoardCounter
 from app.services.change_feed import ChangeFeed, run_change_notifier
-from app.services.credential_keys import load_sealing_key
-from app.services.credential_verification import CredentialVerifier
+from app.services.credentials import CredentialVerifier
 from app.services.database_clock import DatabaseClock, keep_synchronized
 from app.services.expirations import EXPIRATION_INTERVAL
 from app.services.exports import ExportChunk, ExportFormat, export_destinations
@@ -75,7 +74,7 @@ from app.services.mastodon_authorization import MastodonAuthorizer
 from app.services.periodic import exit_together
 from app.services.proxy_users import ProxyUsers, open_proxy_users
 from app.services.retry_policies import load_retry_policies
-from app.services.secret_cipher import SecretCipher
+from app.services.secret_cipher import load_cipher
 from app.services.sessions import SessionService
 from app.services.webhooks import WebhookService
 from app.services.workspaces import load_signing_key
@@ -226,6 +225,7 @@ def create_app(
                 database,
                 metrics,
                 recorder.flush,
+                app_state.cipher,
                 clock,
                 monotonic=time.monotonic,
                 is_draining=app_state.drain_event.is_set,
@@ -311,7 +311,7 @@ def _build_graphql_service(
     """Build the service that executes operations for every transport."""
     schema = create_schema(settings.graphql, use_fast_path=settings.fast_path)
     client = OutboundClient(settings.outbound_rules())
-    cipher = SecretCipher(settings.secrets_key)
+    cipher = load_cipher(settings)
     mastodon_authorizer = MastodonAuthorizer(client, cipher, clock)
     return GraphQLService(
         schema=schema,
@@ -337,7 +337,7 @@ def _build_graphql_service(
                 clock=clock,
                 monotonic=time.monotonic,
             ),
-            sealing_key=load_sealing_key(settings),
+            cipher=cipher,
             credential_verifier=CredentialVerifier(
                 make_adapters(
                     sandbox_file=settings.sandbox_file,

@@ -22,7 +22,7 @@ from app.cli_database import (
     run_with_database,
 )
 from app.cli_import_export import export_command, import_command
-from app.cli_secrets import credentials_group, secrets_group
+from app.cli_secrets import secrets_group
 from app.db.core.database import Database
 from app.db.core.failures import describe_failure
 from app.db.migrations import SchemaMismatch, migrate
@@ -248,7 +248,7 @@ def keys_revoke(key_id: str) -> None:
     click.echo("The key is revoked.")
 
 
-for command in (secrets_group, credentials_group, accounts, import_command, export_command):
+for command in (secrets_group, accounts, import_command, export_command):
     cli.add_command(command)
 
 

@@ -24,9 +24,8 @@ from app.platforms.mastodon.oauth import register_app, request_credentials
 from app.platforms.protocol import AccountIdentity, CredentialValues, NotPublished
 from app.services.accounts import connect_account, verify_new_account
 from app.services.credential_files import CredentialFiles
-from app.services.credential_keys import SealingKey, load_sealing_key
-from app.services.credential_verification import CredentialVerifier
-from app.services.credentials import CredentialsToSet, prepare_credentials
+from app.services.credentials import CredentialsToSet, CredentialVerifier, prepare_credentials
+from app.services.secret_cipher import SecretCipher, load_cipher
 from app.services.unit_of_work import WriteContext
 from app.services.workspaces import load_signing_key
 from app.settings import Settings
@@ -181,7 +180,7 @@ class _Target:
 
     settings: Settings
     workspace: WorkspaceRef
-    key: SealingKey
+    cipher: SecretCipher
 
     def connect(self, new_account: NewAccount, values: Mapping[str, object]) -> None:
         """Verify the credentials, print their account, store them, and print the account's number."""
@@ -189,7 +188,7 @@ class _Target:
 
         async def work(database: Database) -> AccountId:
             signing_key = await load_signing_key(self.settings, database)
-            to_set = prepare_credentials(credentials, self.key, signing_key)
+            to_set = prepare_credentials(credentials, self.cipher, signing_key)
             verified = await self._verify(new_account, to_set)
             if verified.identity is not None:
                 _print_identity(verified.identity)
@@ -217,18 +216,18 @@ class _Target:
 def _open_target(workspace_name: str) -> _Target:
     """Check that credentials can be stored, before any are asked for; raises CommandError if not."""
     settings = load_settings()
-    key = load_sealing_key(settings)
-    if key is None:
+    cipher = load_cipher(settings)
+    if cipher.key_id is None:
         raise CommandError(
-            "Credentials cannot be stored, because neither CREDENTIALS_SEAL nor CREDENTIALS_KEY is set."
-            " Create keys with `post-results credentials new-key`."
+            "Credentials cannot be stored, because SECRETS_KEY is not set. Create a key with"
+            " `post-results secrets new-key`."
         )
     workspace = run_on_current_schema(lambda database: get_workspace(database, workspace_name))
     if workspace.kind is WorkspaceKind.MIRROR:
         raise CommandError(
             f"The workspace {workspace_name} mirrors another service, and cannot be changed here."
         )
-    return _Target(settings, workspace, key)
+    return _Target(settings, workspace, cipher)
 
 
 def _new_account(

@@ -1,8 +1,9 @@
 """Routes for orchestrators and monitoring, without an API key: liveness, readiness and metrics."""
 
 import asyncio
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TypeVar
 
 import structlog
 from cachetools import TTLCache
@@ -11,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from app.db.core.database import Database
 from app.db.core.failures import describe_failure, is_storage_failure
 from app.db.repositories.overdue import read_backlog
+from app.domain.credentials import UnreadableSecrets
 from app.domain.destinations import Backlog
 from app.domain.errors import ServiceUnavailable
 from app.domain.times import Clock
@@ -18,6 +20,10 @@ from app.http.paths import LIVENESS_PATH, METRICS_PATH, READINESS_PATH
 from app.http.request import HttpRequest
 from app.http.routing import Route
 from app.observability.metrics import METRICS_CONTENT_TYPE, Metrics, render_metrics
+from app.services.missing_keys import count_unreadable
+from app.services.secret_cipher import SecretCipher
+
+T = TypeVar("T")
 
 _READINESS_TIMEOUT = timedelta(seconds=3)
 """Longest wait for the database; probes of orchestrators often wait no longer."""
@@ -32,8 +38,8 @@ _METRICS_QUERY_TIMEOUT = timedelta(seconds=3)
 _NO_STORE = {"Cache-Control": "no-store"}
 """Headers of every answer, which a cache in between would make untrue."""
 
-_BACKLOG_TTL = timedelta(seconds=10)
-"""Time for which a process serves the backlog that it has read, however often it is scraped."""
+_CACHE_TTL = timedelta(seconds=10)
+"""Time for which a process serves numbers that it has read, however often it is probed and scraped."""
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -42,6 +48,7 @@ def probe_routes(
     database: Database,
     metrics: Metrics,
     flush_metrics: Callable[[], None],
+    cipher: SecretCipher,
     clock: Clock,
     *,
     monotonic: Callable[[], float],
@@ -55,7 +62,10 @@ def probe_routes(
     async def livez(_request: HttpRequest) -> Response:
         return JSONResponse({"status": "alive"}, headers=_NO_STORE)
 
-    backlogs: TTLCache[None, Backlog] = TTLCache(1, _BACKLOG_TTL.total_seconds(), monotonic)
+    backlogs: TTLCache[None, Backlog] = TTLCache(1, _CACHE_TTL.total_seconds(), monotonic)
+    unreadable: TTLCache[None, UnreadableSecrets] = TTLCache(
+        1, _CACHE_TTL.total_seconds(), monotonic
+    )
 
     async def unready_reason() -> str | None:
         if is_draining():
@@ -71,20 +81,36 @@ def probe_routes(
         reason = await unready_reason()
         if reason is not None:
             return _unavailable(reason)
-        return JSONResponse({"status": "ready"}, headers=_NO_STORE)
+        secrets = await current_unreadable()
+        warning = (
+            {} if secrets is None or secrets.problem is None else {"warnings": [secrets.problem]}
+        )
+        return JSONResponse({"status": "ready", **warning}, headers=_NO_STORE)
 
     async def current_backlog() -> Backlog | None:
-        backlog = backlogs.get(None)
-        if backlog is None:
-            backlog = await _read_backlog(database, clock())
-            if backlog is not None:
-                backlogs[None] = backlog
-        return backlog
+        return await _read_cached(
+            backlogs, lambda: read_backlog(database.all_workspaces, clock()), "backlog not read"
+        )
+
+    async def current_unreadable() -> UnreadableSecrets | None:
+        return await _read_cached(
+            unreadable,
+            lambda: count_unreadable(database, cipher, clock()),
+            "unreadable secrets not counted",
+        )
 
     async def metrics_page(_request: HttpRequest) -> Response:
         flush_metrics()
-        reason, backlog = await asyncio.gather(unready_reason(), current_backlog())
-        page = render_metrics(metrics, is_ready=reason is None, backlog=backlog, now=clock())
+        reason, backlog, secrets = await asyncio.gather(
+            unready_reason(), current_backlog(), current_unreadable()
+        )
+        page = render_metrics(
+            metrics,
+            is_ready=reason is None,
+            backlog=backlog,
+            unreadable=secrets,
+            now=clock(),
+        )
         return Response(page, headers={**_NO_STORE, "Content-Type": METRICS_CONTENT_TYPE})
 
     return [
@@ -107,11 +133,19 @@ def _unavailable(reason: str) -> Response:
     return JSONResponse({"status": "unavailable", "reason": reason}, 503, _NO_STORE)
 
 
-async def _read_backlog(database: Database, now: datetime) -> Backlog | None:
-    """Read the backlog; return None if the database fails or is slow: other metrics matter too."""
+async def _read_cached(
+    cache: TTLCache[None, T], read: Callable[[], Awaitable[T]], failure_event: str
+) -> T | None:
+    """Return cached numbers of the database, or read them.
+
+    Logs an event and returns None if the database fails or is slow: other metrics matter too.
+    """
+    if (cached := cache.get(None)) is not None:
+        return cached
     try:
         async with asyncio.timeout(_METRICS_QUERY_TIMEOUT.total_seconds()):
-            return await read_backlog(database.all_workspaces, now)
+            cache[None] = result = await read()
     except Exception:
-        logger.warning("backlog not read", exc_info=True)
+        logger.warning(failure_event, exc_info=True)
         return None
+    return result

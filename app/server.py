@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
@@ -34,16 +34,15 @@ from app.http.websocket_protocol import WebSocketProtocol
 from app.observability.logs import configure_logging
 from app.platforms import check_sandbox_file
 from app.runtime.file_limits import open_file_limit, raise_file_limit
-from app.services.credential_keys import CredentialKeys, load_sealing_key
+from app.services.missing_keys import key_warnings
 from app.services.proxy_users import ProxyUsers, open_proxy_users
 from app.services.retry_policies import load_retry_policies
-from app.services.stored_credentials import check_canaries
 from app.services.workspaces import create_first_workspace
 from app.settings import Settings, SettingsError
 from app.supervisor import Supervisor
 from app.web.board import documents_file
 from app.web.static_files import STATIC_DIR
-from app.worker.process import describe_worker
+from app.worker.process import describe_worker, warning_lines
 
 _BACKLOG = 2048
 _MAX_FRAME_BYTES = 64 * 1024
@@ -76,8 +75,8 @@ def serve_forever(settings: Settings) -> None:
     max_connections = _max_connections(settings.max_connections, open_file_limit())
     config = _uvicorn_config(settings, max_connections)
     with listener, _multiprocess_metrics(settings):
-        api_key = asyncio.run(_bootstrap_database(settings))
-        click.echo(_startup_banner(settings, listener, max_connections, api_key))
+        api_key, warnings = asyncio.run(_bootstrap_database(settings))
+        click.echo(_startup_banner(settings, listener, max_connections, api_key, warnings))
         if proxy_users is not None:  # after the banner, because only this one shows a first key
             asyncio.run(_store_proxy_keys(settings, proxy_users))
         _run_server(config, listener)
@@ -91,7 +90,6 @@ def _check_configuration_files(settings: Settings) -> None:
         documents_file(STATIC_DIR),
     )
     load_retry_policies(settings.retry_policy_file)
-    load_sealing_key(settings)
     if settings.with_worker:
         check_sandbox_file(settings.sandbox_file)
 
@@ -198,26 +196,29 @@ def _multiprocess_metrics(settings: Settings) -> Iterator[None]:
         yield
 
 
-async def _bootstrap_database(settings: Settings) -> str | None:
-    """Migrate, then load the demo or create the first workspace; return the API key to print, if any."""
+async def _bootstrap_database(settings: Settings) -> tuple[str | None, list[str]]:
+    """Migrate, then load the demo or create the first workspace.
+
+    Return the API key to print, if any, and warnings about keys of secrets.
+    """
     now = now_utc()
     async with open_database(settings) as database:
         await check_pooler(database)
         await migrate(database, now=now, random_bytes=secrets.token_bytes)
-        if settings.with_worker:
-            await check_canaries(database, CredentialKeys(settings.credentials_key), now)
+        warnings = await key_warnings(database, settings)
         if settings.demo:
             token = settings.demo_key()
             await load_demo(database, token=token, api_key_prefix=settings.api_key_prefix, now=now)
             if settings.with_worker:
                 await send_demo_posts(database, new_id=uuid4, now=now_utc())
-            return token
-        return await create_first_workspace(
+            return token, warnings
+        token_of_new_workspace = await create_first_workspace(
             database,
             key_prefix=settings.api_key_prefix,
             now=now,
             random_bytes=secrets.token_bytes,
         )
+        return token_of_new_workspace, warnings
 
 
 async def _store_proxy_keys(settings: Settings, proxy_users: ProxyUsers) -> None:
@@ -232,7 +233,11 @@ def _secrets_key_line(settings: Settings) -> list[str]:
 
 
 def _startup_banner(
-    settings: Settings, listener: socket.socket, max_connections: int, api_key: str | None
+    settings: Settings,
+    listener: socket.socket,
+    max_connections: int,
+    api_key: str | None,
+    warnings: Sequence[str],
 ) -> str:
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"
@@ -245,6 +250,7 @@ def _startup_banner(
         f"  ready?   {url}{READINESS_PATH}",
         f"  limit    {max_connections} connections{' per process' if settings.workers > 1 else ''}",
         *([describe_worker(settings)] if settings.with_worker else []),
+        *warning_lines(warnings),
     ]
     if api_key and settings.demo:
         results = f"{url}{REST_PATH}/posts/{EXAMPLE_POST_ID}/results"

@@ -213,27 +213,16 @@ _BASE64_KEY = r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]"
 """32 bytes in base64url, without padding."""
 _SECRETS_KEY = re.compile(f"{_BASE64_KEY}=", re.ASCII)
 
-PRIVATE_KEY_PREFIX, PUBLIC_KEY_PREFIX = "private_", "public_"
+PRIVATE_KEY_PREFIX = "private_"
 _PRIVATE_KEY = re.compile(PRIVATE_KEY_PREFIX + _BASE64_KEY, re.ASCII)
-_PUBLIC_KEY = re.compile(PUBLIC_KEY_PREFIX + _BASE64_KEY, re.ASCII)
 
 
 def parse_credentials_keys(text: str) -> tuple[str, ...]:
     if not all(_PRIVATE_KEY.fullmatch(key) for key in split_commas(text)):
         raise InvalidValue(
-            f"must be keys that `post-results credentials new-key` created, which begin with"
-            f" {PRIVATE_KEY_PREFIX}, separated by commas"
+            f"must be keys of the version before, which begin with {PRIVATE_KEY_PREFIX}, separated by commas"
         )
     return split_commas(text)
-
-
-def parse_credentials_seal(text: str) -> str:
-    if not _PUBLIC_KEY.fullmatch(text):
-        raise InvalidValue(
-            "must be the public key that `post-results credentials new-key` created, which begins with"
-            f" {PUBLIC_KEY_PREFIX}"
-        )
-    return text
 
 
 def parse_waits(text: str) -> tuple[timedelta, ...]:

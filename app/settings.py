@@ -24,7 +24,6 @@ from app.setting_values import (
     parse_allowed_networks,
     parse_boolean,
     parse_credentials_keys,
-    parse_credentials_seal,
     parse_database_url,
     parse_header_name,
     parse_host,
@@ -51,9 +50,16 @@ SECRETS_KEY_FILE = "SECRETS_KEY_FILE"
 FILE_VARIABLES = {
     "SECRETS_KEY": SECRETS_KEY_FILE,
     "CREDENTIALS_KEY": "CREDENTIALS_KEY_FILE",
-    "CREDENTIALS_SEAL": "CREDENTIALS_SEAL_FILE",
 }
 """For each variable whose value may be in a file: the variable that names the file."""
+
+OLD_KEY_VARIABLES = (
+    "CREDENTIALS_KEY",
+    "CREDENTIALS_KEY_FILE",
+    "CREDENTIALS_SEAL",
+    "CREDENTIALS_SEAL_FILE",
+)
+"""Variables of the version before, of which this one only reads the private keys."""
 
 
 class SettingsError(Exception):
@@ -201,27 +207,19 @@ class Settings:
     secrets_key: tuple[str, ...] = _setting(
         "",
         parse_secrets_keys,
-        "Keys that encrypt the signing secrets of [webhooks](webhooks.md), and authorizations of"
-        " [Mastodon](platforms.md#mastodon), separated by commas, each made by"
-        " `post-results secrets new-key`. The first encrypts, all decrypt. `SECRETS_KEY_FILE` names a file"
-        " with them instead. Not set: no webhook can be created, and no authorization started.",
+        "Keys that encrypt the [credentials](credentials.md) of accounts, the signing secrets of"
+        " [webhooks](webhooks.md), and authorizations of [Mastodon](platforms.md#mastodon), separated by"
+        " commas, each made by `post-results secrets new-key`. The first encrypts, all decrypt."
+        " `SECRETS_KEY_FILE` names a file with them instead. Not set: nothing of this can be stored or used.",
         is_secret=True,
     )
     credentials_key: tuple[str, ...] = _setting(
         "",
         parse_credentials_keys,
-        "Private keys with which workers read the [credentials](credentials.md) of accounts, separated by"
-        " commas, each made by `post-results credentials new-key`. The first also encrypts."
-        " `CREDENTIALS_KEY_FILE` names a file with them instead.",
+        "Private keys that encrypted the [credentials](credentials.md) of accounts in the version before,"
+        " separated by commas. They only decrypt, until `post-results secrets rotate` has encrypted"
+        " everything with `SECRETS_KEY`. `CREDENTIALS_KEY_FILE` names a file with them instead.",
         is_secret=True,
-    )
-    credentials_seal: str | None = _setting(
-        None,
-        parse_credentials_seal,
-        "Public key with which servers encrypt the [credentials](credentials.md) of accounts. Not set: that"
-        " of the first `CREDENTIALS_KEY`. Without either, no credentials can be stored."
-        " `CREDENTIALS_SEAL_FILE` names a file with it instead.",
-        is_secret=True,  # if it is a private key by mistake, the error must not contain it
     )
     credentials_dir: Path | None = _setting(
         None,
@@ -432,6 +430,8 @@ class Settings:
     graphql: GraphQLLimits = field(default_factory=GraphQLLimits)
     secrets_key_file: str | None = None
     """File from which `secrets_key` was read; None if it is set itself, or not at all."""
+    old_key_variables: tuple[str, ...] = ()
+    """Variables of the version before that are set, and that only `post-results secrets rotate` needs."""
 
     def demo_key(self) -> str:
         """Return the API key of the demo workspace."""
@@ -446,7 +446,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read all settings; an empty variable counts as not set."""
     secrets_key_file = environment.get(SECRETS_KEY_FILE, "").strip() or None
     values: dict[type, dict[str, Any]] = {
-        Settings: {"secrets_key_file": secrets_key_file},
+        Settings: {
+            "secrets_key_file": secrets_key_file,
+            "old_key_variables": tuple(
+                variable for variable in OLD_KEY_VARIABLES if environment.get(variable, "").strip()
+            ),
+        },
         GraphQLLimits: {},
     }
     for record, variable, item in declared_settings():

@@ -10,40 +10,34 @@ from typing import Any
 
 from app.db.core.database import Database
 from app.db.repositories.checkpoints import save_checkpoint
-from app.db.repositories.credential_verifications import PendingVerification, settle_verification
-from app.db.repositories.credentials import find_credentials, insert_canary, set_credentials
+from app.db.repositories.credentials import (
+    PendingVerification,
+    find_credentials,
+    set_credentials,
+    settle_verification,
+)
 from app.domain.api_keys import DEFAULT_SCOPES, Scope
 from app.domain.ids import AccountId, DestinationId, WorkspaceId
 from app.services.credential_files import CredentialFiles
-from app.services.credential_keys import (
-    CANARY,
-    CANARY_ROW,
-    CredentialKeys,
-    SealingKey,
+from app.services.publishing_secrets import PublishingSecrets
+from app.services.secret_cipher import (
+    SecretCipher,
     checkpoint_row,
     credential_row,
-    new_private_key,
+    new_secrets_key,
 )
-from app.services.publishing_secrets import PublishingSecrets
 from app.settings import Settings, read_settings
 from tests.clients import Tenant, app_client
 from tests.factories import NOW, add_api_key, add_workspace
 
-PRIVATE_KEY, OTHER_PRIVATE_KEY = new_private_key(), new_private_key()
-KEYS, OTHER_KEYS = CredentialKeys([PRIVATE_KEY]), CredentialKeys([OTHER_PRIVATE_KEY])
+KEY, OTHER_KEY = new_secrets_key(), new_secrets_key()
+CIPHER, OTHER_CIPHER, NO_CIPHER = SecretCipher([KEY]), SecretCipher([OTHER_KEY]), SecretCipher([])
 PLATFORM = "bluesky"
 VALUES = {"identifier": "alice.test", "password": "abcd-efgh-ijkl-mnop"}
 
 
-def public_key(keys: CredentialKeys) -> SealingKey:
-    assert keys.current is not None
-    return keys.current
-
-
-SERVER_SETTINGS = read_settings(
-    {"RATE_LIMIT": "off", "WEBHOOKS": "no", "CREDENTIALS_SEAL": public_key(KEYS).text}
-)
-"""Settings of a server that encrypts credentials and cannot read them."""
+SERVER_SETTINGS = read_settings({"RATE_LIMIT": "off", "WEBHOOKS": "no", "SECRETS_KEY": KEY})
+"""Settings of a server that stores credentials."""
 
 
 @asynccontextmanager
@@ -63,16 +57,14 @@ async def add_credentials(
     account: AccountId,
     values: Mapping[str, object] = VALUES,
     *,
-    keys: CredentialKeys = KEYS,
+    cipher: SecretCipher = CIPHER,
     platform: str = PLATFORM,
     set_at: datetime = NOW,
     is_verified: bool = True,
 ) -> None:
-    """Store credentials, with the canary of their key; verified ones are those of a worker's verification."""
-    key = public_key(keys)
+    """Store credentials; verified ones are those of a worker's verification."""
     row = credential_row(workspace, account, platform)
-    data = key.seal(json.dumps(values).encode(), row)
-    canary = key.seal(CANARY, CANARY_ROW)
+    data = cipher.encrypt_data(json.dumps(values).encode(), row)
     await database.write(
         workspace,
         lambda session: set_credentials(session, account, data, set_at, is_verified=False),
@@ -85,7 +77,6 @@ async def add_credentials(
                 session, pending, verified_at=set_at, verify_at=None, error=None
             ),
         )
-    await database.write_all_workspaces(lambda session: insert_canary(session, canary))
 
 
 async def add_checkpoint(
@@ -94,10 +85,10 @@ async def add_checkpoint(
     destination: DestinationId,
     value: Mapping[str, object],
     *,
-    keys: CredentialKeys = KEYS,
+    cipher: SecretCipher = CIPHER,
     saved_at: datetime = NOW,
 ) -> None:
-    data = public_key(keys).seal(json.dumps(value).encode(), checkpoint_row(workspace, destination))
+    data = cipher.encrypt_data(json.dumps(value).encode(), checkpoint_row(workspace, destination))
     await database.write(
         workspace, lambda session: save_checkpoint(session, destination, data, saved_at)
     )
@@ -108,14 +99,14 @@ async def stored_values(
     workspace: WorkspaceId,
     account: AccountId,
     *,
-    keys: CredentialKeys = KEYS,
+    cipher: SecretCipher = CIPHER,
     platform: str = PLATFORM,
 ) -> dict[str, Any]:
     """Decrypt the stored credentials of an account."""
     stored = await find_credentials(database.reader(workspace), account)
     assert stored is not None
     values: dict[str, Any] = json.loads(
-        keys.open(stored.data, credential_row(workspace, account, platform))
+        cipher.decrypt_data(stored.data, credential_row(workspace, account, platform))
     )
     return values
 
@@ -135,14 +126,14 @@ class StoppedClock:
 def publishing_secrets(
     database: Database,
     *,
-    keys: CredentialKeys = KEYS,
+    cipher: SecretCipher = CIPHER,
     directory: Path | None = None,
     clock: StoppedClock | None = None,
 ) -> PublishingSecrets:
     clock = clock or StoppedClock()
     return PublishingSecrets(
         database=database,
-        keys=keys,
+        cipher=cipher,
         files=CredentialFiles(directory),
         clock=lambda: clock.now,
         sleep=clock.sleep,

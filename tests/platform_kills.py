@@ -32,7 +32,7 @@ from app.db.models import Attempt, Destination, DuplicateCheck
 from app.db.tools.integrity import find_problems
 from app.domain.api_keys import DEFAULT_SCOPES, Scope
 from app.domain.destinations import Outcome
-from app.services.credential_keys import new_private_key
+from app.services.secret_cipher import new_secrets_key
 from tests.command_processes import fork
 from tests.factories import add_api_key, add_workspace
 from tests.platform_servers.fault_proxy import FaultPlan, FaultProxy, fault_proxy
@@ -171,7 +171,7 @@ async def publish_while_killing_workers(
     policy_file = folder / "retries.toml"
     policy_file.write_text(RETRY_POLICY)
     settings = {
-        "CREDENTIALS_KEY": new_private_key(),
+        "SECRETS_KEY": new_secrets_key(),
         "OUTBOUND_ALLOW_HTTP": "yes",
         "OUTBOUND_ALLOWED_NETWORKS": NETWORKS,
         "RETRY_POLICY_FILE": str(policy_file),

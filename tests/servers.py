@@ -95,7 +95,7 @@ class ServerProcess(LoggedProcess):
     def wait_until_ready(self) -> list[str]:
         """Wait until the server is ready, and return the lines of its startup banner."""
         self.url = self.wait_for_output(r"(http\S+)/readyz\n")[1]
-        assert self.get("/readyz").json() == {"status": "ready"}
+        assert self.get("/readyz").json()["status"] == "ready"
         banner = self._out.read_text()
         if shown := re.search(r"\n  key +(\S+)", banner):
             self.key = shown[1]

@@ -24,6 +24,7 @@ from app.domain.errors import ServiceUnavailable
 from app.health import probe_routes
 from app.http.paths import METRICS_PATH
 from app.observability.metrics import Metrics
+from app.services.secret_cipher import SecretCipher
 from app.settings import read_settings
 from tests import postgres
 from tests.clients import (
@@ -283,6 +284,7 @@ async def test_backlog_is_read_again_after_ten_seconds(database: Database) -> No
         database,
         Metrics(),
         lambda: None,
+        SecretCipher([]),
         lambda: NOW,
         monotonic=lambda: seconds,
         is_draining=lambda: True,
@@ -307,8 +309,9 @@ async def test_metrics_work_without_database(database_url: str) -> None:
         driver.before_statement = fail_as_unavailable
         with structlog.testing.capture_logs() as logs:
             assert await current_values(client) == {"ready": 0}
-        assert [log["event"] for log in logs if log["log_level"] == "warning"] == [
-            "backlog not read"
+        assert sorted(log["event"] for log in logs if log["log_level"] == "warning") == [
+            "backlog not read",
+            "unreadable secrets not counted",
         ]
         driver.before_statement = do_nothing
         assert await current_values(client) == {

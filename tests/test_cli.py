@@ -19,21 +19,20 @@ from app.db.core.database import Database
 from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.models import Account
 from app.domain.ids import AccountId, WebhookId, WorkspaceId
-from app.services.credential_keys import load_sealing_key
 from app.services.secret_cipher import SecretCipher, new_secrets_key
-from app.settings import read_settings, settings_table
+from app.settings import settings_table
 from tests.board_browser import Browser
 from tests.clients import app_client, run_with_database
 from tests.credential_rows import (
-    OTHER_KEYS,
-    OTHER_PRIVATE_KEY,
+    KEY,
+    OTHER_CIPHER,
+    OTHER_KEY,
     PLATFORM,
-    PRIVATE_KEY,
     add_credentials,
-    public_key,
 )
 from tests.db.all_tables import all_rows
 from tests.factories import NOW, add_account, add_workspace
+from tests.old_credential_rows import OLD_KEY, add_old_credentials
 from tests.raw_statements import run_raw
 from tests.webhook_rows import SECRETS_KEY, add_webhook
 
@@ -236,30 +235,35 @@ async def sign_in(database: Database, token: str) -> None:
         await Browser(client).sign_in(token)
 
 
+DECRYPTED = "All stored secrets can be decrypted.\n"
+CANNOT_BE_DECRYPTED = (
+    "post-results: {} of the stored secrets cannot be decrypted. Add the key with which they were encrypted,"
+    " or rotate the secrets of these webhooks with rotateWebhookSecret, and set these credentials again with"
+    " setAccountCredentials.\n"
+)
+
+
 def test_webhooks_with_unreadable_secrets_are_named(
     post_results: CommandRunner, database_url: str
 ) -> None:
     webhooks = run_with_database(database_url, add_webhooks_of_lost_and_stored_keys)
     post_results.set_variable("SECRETS_KEY", f"{new_secrets_key()},{SECRETS_KEY}")
     unreadable = (
-        f"{webhooks[0]}  Acme  CRM  secret: no key of SECRETS_KEY decrypts it\n"
-        f"{webhooks[1]}  Acme  —  secret: no key of SECRETS_KEY decrypts it\n"
+        f"Acme  webhook {webhooks[0]} (CRM)  secret: no key of SECRETS_KEY decrypts it\n"
+        f"Acme  webhook {webhooks[1]}  secret: no key of SECRETS_KEY decrypts it\n"
     )
-    fix = (
-        "post-results: SECRETS_KEY does not decrypt 2 of the stored secrets. Add the key with which they were"
-        " encrypted to SECRETS_KEY, or rotate the secrets of these webhooks with rotateWebhookSecret.\n"
-    )
+    fix = CANNOT_BE_DECRYPTED.format(2)
 
     assert post_results.run("secrets", "check") == (1, unreadable, fix)
-    count = "Webhooks whose secrets the first key encrypts: 1\n"
+    count = "Encrypted with the first key: 1\n"
     assert post_results.run("secrets", "rotate") == (1, f"{count}{unreadable}", fix)
 
 
 def test_secrets_that_the_keys_decrypt_are_no_problem(post_results: CommandRunner) -> None:
     post_results.set_variable("SECRETS_KEY", new_secrets_key())
 
-    assert post_results("secrets", "check") == "SECRETS_KEY decrypts all stored secrets.\n"
-    assert post_results("secrets", "rotate") == "Webhooks whose secrets the first key encrypts: 0\n"
+    assert post_results("secrets", "check") == DECRYPTED
+    assert post_results("secrets", "rotate") == "Encrypted with the first key: 0\n"
 
 
 async def add_webhooks_of_lost_and_stored_keys(database: Database) -> list[WebhookId]:
@@ -269,65 +273,71 @@ async def add_webhooks_of_lost_and_stored_keys(database: Database) -> list[Webho
     return [named, unnamed, await add_webhook(database, workspace)]
 
 
-def test_new_credential_keys_are_settings_of_workers_and_servers(
-    post_results: CommandRunner,
-) -> None:
-    output = post_results("credentials", "new-key")
-
-    variables = dict(line.split("=", 1) for line in output.splitlines())
-    assert [*variables] == ["CREDENTIALS_KEY", "CREDENTIALS_SEAL"]
-    sealing_key = load_sealing_key(read_settings(variables))
-    assert sealing_key is not None
-    assert sealing_key.text == variables["CREDENTIALS_SEAL"]
-    assert post_results("credentials", "new-key") != output
-
-
 def test_unreadable_credentials_are_named_and_discarded_on_request(
     post_results: CommandRunner, database_url: str
 ) -> None:
     account = run_with_database(database_url, add_account_of_lost_key)
-    post_results.set_variable("CREDENTIALS_KEY", PRIVATE_KEY)
+    post_results.set_variable("SECRETS_KEY", KEY)
     unreadable = (
-        f"Acme  account {account}  CREDENTIALS_KEY does not have the key"
-        f" {public_key(OTHER_KEYS).id}\n"
+        f"Acme  account {account}  SECRETS_KEY does not have the key {OTHER_CIPHER.key_id}\n"
     )
-    fix = (
-        "post-results: CREDENTIALS_KEY does not open 1 of the stored credentials and checkpoints. Add the key"
-        " with which they were encrypted, or set the credentials again with setAccountCredentials.\n"
-    )
+    fix = CANNOT_BE_DECRYPTED.format(1)
 
-    assert post_results.run("credentials", "check") == (1, unreadable, fix)
+    assert post_results.run("secrets", "check") == (1, unreadable, fix)
     count = "Encrypted with the first key: 0\n"
-    assert post_results.run("credentials", "rotate") == (1, f"{count}{unreadable}", fix)
+    assert post_results.run("secrets", "rotate") == (1, f"{count}{unreadable}", fix)
     discarded = "Accounts whose credentials were deleted: 1\n"
-    assert post_results("credentials", "rotate", "--discard-unreadable") == f"{count}{discarded}"
-    opened = "CREDENTIALS_KEY opens all stored credentials and checkpoints.\n"
-    assert post_results("credentials", "check") == opened
+    assert post_results("secrets", "rotate", "--discard-unreadable") == f"{count}{discarded}"
+    assert post_results("secrets", "check") == DECRYPTED
 
 
 def test_rotated_credentials_need_only_the_first_key(
     post_results: CommandRunner, database_url: str
 ) -> None:
     run_with_database(database_url, add_account_of_lost_key)
-    post_results.set_variable("CREDENTIALS_KEY", f"{PRIVATE_KEY},{OTHER_PRIVATE_KEY}")
+    post_results.set_variable("SECRETS_KEY", f"{KEY},{OTHER_KEY}")
 
-    assert post_results("credentials", "rotate") == "Encrypted with the first key: 1\n"
+    assert post_results("secrets", "rotate") == "Encrypted with the first key: 1\n"
 
-    post_results.set_variable("CREDENTIALS_KEY", PRIVATE_KEY)
-    opened = "CREDENTIALS_KEY opens all stored credentials and checkpoints.\n"
-    assert post_results("credentials", "check") == opened
+    post_results.set_variable("SECRETS_KEY", KEY)
+    assert post_results("secrets", "check") == DECRYPTED
 
 
-def test_rotation_of_credentials_needs_a_key(post_results: CommandRunner) -> None:
-    assert post_results.expect_error("credentials", "rotate") == (
-        "CREDENTIALS_KEY is not set: it must have the new key, then the old."
+def test_rotation_needs_a_key(post_results: CommandRunner) -> None:
+    assert post_results.expect_error("secrets", "rotate") == (
+        "SECRETS_KEY is not set: it must have the new key, then the old."
     )
+
+
+def test_credentials_of_the_version_before_are_counted_until_they_are_rotated(
+    post_results: CommandRunner, database_url: str
+) -> None:
+    run_with_database(database_url, add_account_of_old_key)
+    post_results.set_variable("SECRETS_KEY", KEY)
+    post_results.set_variable("CREDENTIALS_KEY", OLD_KEY)
+    left = (
+        "CREDENTIALS_KEY, which the next version does not read, encrypts 1 account: run `post-results secrets"
+        " rotate` with CREDENTIALS_KEY and SECRETS_KEY.\n"
+    )
+
+    assert post_results("secrets", "check") == f"{DECRYPTED}{left}"
+    assert post_results("secrets", "rotate") == "Encrypted with the first key: 1\n"
+    nothing = "Nothing needs CREDENTIALS_KEY any more: remove the setting.\n"
+    assert post_results("secrets", "check") == f"{DECRYPTED}{nothing}"
+    post_results.set_variable("CREDENTIALS_KEY", "")
+    assert post_results("secrets", "check") == DECRYPTED
+
+
+async def add_account_of_old_key(database: Database) -> None:
+    workspace = await add_workspace(database, name="Acme")
+    account = await add_account(database, workspace, platform=PLATFORM)
+    await add_old_credentials(database, workspace, account)
 
 
 async def add_account_of_lost_key(database: Database) -> AccountId:
     workspace = await add_workspace(database, name="Acme")
     account = await add_account(database, workspace, platform=PLATFORM)
-    await add_credentials(database, workspace, account, keys=OTHER_KEYS)
+    await add_credentials(database, workspace, account, cipher=OTHER_CIPHER)
     return account
 
 

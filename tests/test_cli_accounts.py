@@ -19,7 +19,7 @@ from app.db.repositories.accounts import load_accounts
 from app.db.repositories.credentials import credentials_by_account_id
 from app.domain.accounts import Account, AccountPublisher
 from app.domain.ids import AccountId, WorkspaceId
-from tests.credential_rows import PRIVATE_KEY, stored_values
+from tests.credential_rows import KEY, stored_values
 from tests.factories import add_account, add_workspace
 from tests.platform_servers.mastodon import SnacServer
 from tests.platform_servers.pds import PdsServer
@@ -89,7 +89,7 @@ async def commands(
     commands = AccountCommands(monkeypatch, database)
     for name, value in {
         "DATABASE_URL": database_url,
-        "CREDENTIALS_KEY": PRIVATE_KEY,
+        "SECRETS_KEY": KEY,
         "OUTBOUND_ALLOW_HTTP": "yes",
         "OUTBOUND_ALLOWED_NETWORKS": "127.0.0.0/8",
     }.items():
@@ -320,12 +320,12 @@ async def test_publisher_keeps_its_own_secret(commands: AccountCommands) -> None
 
 
 async def test_nothing_is_asked_without_a_key(commands: AccountCommands) -> None:
-    commands.delete_variable("CREDENTIALS_KEY")
+    commands.delete_variable("SECRETS_KEY")
 
     for platform in ("bluesky", "mastodon"):
         assert await commands.error(platform) == (
-            "Credentials cannot be stored, because neither CREDENTIALS_SEAL nor CREDENTIALS_KEY is set."
-            " Create keys with `post-results credentials new-key`."
+            "Credentials cannot be stored, because SECRETS_KEY is not set. Create a key with"
+            " `post-results secrets new-key`."
         )
 
 

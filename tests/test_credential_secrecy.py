@@ -19,7 +19,7 @@ from app.graphql.engine.executable_schema import create_schema
 from app.services.backup import backup
 from app.settings import GraphQLLimits
 from tests.clients import run_with_database
-from tests.credential_rows import PRIVATE_KEY
+from tests.credential_rows import KEY
 from tests.db.all_tables import dump_rows
 from tests.factories import NOW, add_api_key, add_workspace
 from tests.graphql.generated_queries import build_argumentless_query
@@ -29,10 +29,10 @@ from tests.servers import TIMEOUT_SECONDS, ServerProcess, ServerStarter
 
 pytestmark = pytest.mark.slow
 
-SETTINGS: Any = {**NO_LIMITS, "LOG_LEVEL": "debug", "CREDENTIALS_KEY": PRIVATE_KEY}
+SETTINGS: Any = {**NO_LIMITS, "LOG_LEVEL": "debug", "SECRETS_KEY": KEY}
 SECRET = "sesame-Ali-Baba-40"
 CREDENTIALS = {"identifier": "alice.test", "password": SECRET, "session": {"jwt": SECRET}}
-FORMS = (SECRET.encode(), SECRET.encode().hex().encode(), SECRET[::-1].encode())
+FORMS = (SECRET.encode(), SECRET.encode().hex().encode(), SECRET[::-1].encode(), KEY.encode())
 LITERAL = f"""
 mutation {{
   setAccountCredentials(input: {{accountId: 1, credentials: {{password: "{SECRET}"}}}}) {{ __typename }}

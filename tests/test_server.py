@@ -33,6 +33,7 @@ from tests.clients import run_with_database
 from tests.command_processes import CommandProcess, fork, spawn
 from tests.factories import add_workspace
 from tests.servers import DEMO_KEY, DEMO_POST, TIMEOUT_SECONDS, ServerProcess, ServerStarter
+from tests.webhook_rows import add_webhook
 
 pytestmark = pytest.mark.slow
 
@@ -70,6 +71,33 @@ def test_first_start_prints_key_once(start_server: ServerStarter) -> None:
     assert count_posts(second, key[1]) == 0
     second.stop()
     assert key[1] not in json.dumps(first.request_log() + second.request_log())
+
+
+def test_start_names_a_missing_key_and_the_server_is_ready(
+    start_server: ServerStarter, empty_database_url: str
+) -> None:
+    first = start_server()
+    first.wait_until_ready()
+    first.stop()
+    run_with_database(empty_database_url, _add_webhook)
+    problem = (
+        "SECRETS_KEY is not set: this process cannot decrypt the secrets of 1 webhook. Set it to their key,"
+        " and restart."
+    )
+
+    server = start_server()
+    lines = server.wait_until_ready()
+    readiness = server.get("/readyz")
+
+    assert lines[-1] == f"  warning  {problem}"
+    assert (readiness.status_code, readiness.json()) == (
+        200,
+        {"status": "ready", "warnings": [problem]},
+    )
+
+
+async def _add_webhook(database: Database) -> None:
+    await add_webhook(database, await add_workspace(database))
 
 
 def test_demo_is_loaded_once_and_keys_always_printed(

@@ -21,7 +21,6 @@ from app.settings import (
 DEMO_KEY = "pe_live_" + "0123456789abcdef" * 2
 SECRETS_KEY = "c2VjcmV0cyBrZXkgb2YgdGhlIHRlc3RzIG9ubHkhISE="
 PRIVATE_KEY = f"private_{SECRETS_KEY[:-1]}"
-PUBLIC_KEY = f"public_{SECRETS_KEY[:-1]}"
 
 
 def read_setting(variable: str, text: str) -> object:
@@ -390,48 +389,23 @@ def test_secrets_key_file_that_cannot_be_used_is_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("variable", "text", "message"),
-    [
-        (
-            "CREDENTIALS_KEY",
-            PUBLIC_KEY,
-            "CREDENTIALS_KEY must be keys that `post-results credentials new-key` created, which begin with"
-            " private_, separated by commas.",
-        ),
-        (
-            "CREDENTIALS_SEAL",
-            PRIVATE_KEY,
-            "CREDENTIALS_SEAL must be the public key that `post-results credentials new-key` created, which"
-            " begins with public_.",
-        ),
-    ],
-)
-def test_exchanged_credential_keys_are_refused_without_value(
-    variable: str, text: str, message: str
-) -> None:
-    assert setting_error(variable, text) == message
-
-
-@pytest.mark.parametrize(
-    "text", ["private_", PRIVATE_KEY[:-1], f"{PRIVATE_KEY}=", f"x{PRIVATE_KEY}"]
+    "text", ["private_", PRIVATE_KEY[:-1], f"{PRIVATE_KEY}=", f"x{PRIVATE_KEY}", SECRETS_KEY]
 )
 def test_malformed_credentials_key_is_refused(text: str) -> None:
-    assert setting_error("CREDENTIALS_KEY", f"{PRIVATE_KEY},{text}").startswith(
-        "CREDENTIALS_KEY must be keys"
+    assert setting_error("CREDENTIALS_KEY", f"{PRIVATE_KEY},{text}") == (
+        "CREDENTIALS_KEY must be keys of the version before, which begin with private_, separated by commas."
     )
 
 
-def test_credential_keys_are_read_from_files(tmp_path: Path) -> None:
+def test_keys_of_the_version_before_are_read_and_named(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(f"{PRIVATE_KEY}\n")
-    (tmp_path / "seal").write_text(f"{PUBLIC_KEY}\n")
     settings = read_settings(
-        {
-            "CREDENTIALS_KEY_FILE": str(tmp_path / "key"),
-            "CREDENTIALS_SEAL_FILE": str(tmp_path / "seal"),
-        }
+        {"CREDENTIALS_KEY_FILE": str(tmp_path / "key"), "CREDENTIALS_SEAL": "public_"}
     )
 
-    assert (settings.credentials_key, settings.credentials_seal) == ((PRIVATE_KEY,), PUBLIC_KEY)
+    assert settings.credentials_key == (PRIVATE_KEY,)
+    assert settings.old_key_variables == ("CREDENTIALS_KEY_FILE", "CREDENTIALS_SEAL")
+    assert read_settings({"CREDENTIALS_KEY": " "}).old_key_variables == ()
     assert PRIVATE_KEY not in repr(settings)
 
 

@@ -19,6 +19,7 @@ from app import __version__
 from app.asgi import now_utc
 from app.db.core.database import Database
 from app.db.repositories.accounts import load_accounts
+from app.db.repositories.worker_keys import worker_key_times
 from app.db.tools.integrity import find_problems
 from app.domain.accounts import AccountPublisher
 from app.domain.attempts import AttemptKind
@@ -28,13 +29,14 @@ from app.platforms.sandbox import Behaviour
 from app.platforms.sandbox_store import SandboxStore
 from tests.command_processes import CommandProcess
 from tests.credential_rows import (
-    KEYS,
-    OTHER_PRIVATE_KEY,
-    PRIVATE_KEY,
+    CIPHER,
+    KEY,
+    OTHER_CIPHER,
+    OTHER_KEY,
     add_credentials,
-    public_key,
 )
 from tests.factories import add_account, add_workspace
+from tests.old_credential_rows import OLD_KEY, add_old_credentials
 from tests.servers import DEMO_KEY, TIMEOUT_SECONDS, LoggedProcess, ServerProcess, run_server
 from tests.worker.worker_bench import (
     SentPost,
@@ -119,7 +121,7 @@ async def test_worker_verifies_credentials_and_ends_the_need_for_a_reconnection(
     await add_credentials(
         database, workspace, account_id, platform="sandbox", set_at=now, is_verified=False
     )
-    start_worker(CREDENTIALS_KEY=PRIVATE_KEY)
+    start_worker(SECRETS_KEY=KEY)
 
     async def needs_reconnection() -> bool:
         accounts = await load_accounts(database.reader(workspace), [account_id])
@@ -130,25 +132,64 @@ async def test_worker_verifies_credentials_and_ends_the_need_for_a_reconnection(
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("command", ["worker", "serve --with-worker"])
-@pytest.mark.parametrize("environment", [{}, {"CREDENTIALS_KEY": OTHER_PRIVATE_KEY}])
+ACCOUNT_UNREADABLE = "this process cannot decrypt the credentials of 1 account."
+WITHOUT_KEY = f"SECRETS_KEY is not set: {ACCOUNT_UNREADABLE} Set it to their key, and restart."
+WITH_OTHER_KEY = (
+    f"SECRETS_KEY lacks a key: {ACCOUNT_UNREADABLE} Add their key, and restart; `post-results secrets check`"
+    " names them."
+)
+
+
+@pytest.mark.parametrize(
+    ("environment", "problem"),
+    [({}, WITHOUT_KEY), ({"SECRETS_KEY": OTHER_KEY}, WITH_OTHER_KEY)],
+)
 async def test_worker_that_can_read_no_credentials_does_not_start(
-    database: Database,
-    database_url: str,
-    tmp_path: Path,
-    command: str,
-    environment: dict[str, str],
+    start_worker: StartWorker, database: Database, environment: dict[str, str], problem: str
 ) -> None:
     sent = await publish_now(database, "succeeds")
     await add_credentials(database, sent.workspace, sent.account)
-    settings = {"DATABASE_URL": database_url, **environment}
-    process = LoggedProcess(tmp_path, settings, *command.split())
+    worker = start_worker(**environment)
 
-    error = await asyncio.to_thread(process.startup_error)
+    assert await asyncio.to_thread(worker.startup_error) == f"post-results: {problem}\n"
 
-    key_id = public_key(KEYS).id
-    assert error.startswith(f"post-results: CREDENTIALS_KEY lacks the private key of {key_id}, ")
-    assert error.count("\n") == 1
+
+async def test_worker_with_another_account_starts_with_a_warning(
+    start_worker: StartWorker, database: Database
+) -> None:
+    unreadable = await publish_now(database, "succeeds")
+    await add_credentials(database, unreadable.workspace, unreadable.account)
+    before = await unreadable.state()
+    sent = await publish_now(database, "succeeds")
+    worker = start_worker()
+
+    await sent.wait_until(is_published)
+
+    await asyncio.to_thread(worker.stop)
+    assert await unreadable.state() == before
+    assert worker.wait_for_output("(?s).*")[0] == (
+        f"post-results {__version__}\n  worker   publishes 8 posts at a time\n"
+        f"  warning  {WITHOUT_KEY}\n"
+    )
+
+
+async def test_worker_reads_credentials_of_the_version_before(
+    start_worker: StartWorker, database: Database
+) -> None:
+    sent = await publish_now(database, "succeeds")
+    await add_old_credentials(database, sent.workspace, sent.account)
+    without_old_key = start_worker(SECRETS_KEY=KEY)
+    left = (
+        "CREDENTIALS_KEY, which the next version does not read, encrypts 1 account: run `post-results secrets"
+        " rotate` with CREDENTIALS_KEY and SECRETS_KEY."
+    )
+    assert await asyncio.to_thread(without_old_key.startup_error) == f"post-results: {left}\n"
+    worker = start_worker(SECRETS_KEY=KEY, CREDENTIALS_KEY=OLD_KEY)
+
+    await sent.wait_until(is_published)
+
+    await asyncio.to_thread(worker.stop)
+    assert worker.wait_for_output("(?s).*")[0].endswith(f"\n  warning  {left}\n")
 
 
 async def test_worker_with_the_key_of_stored_credentials_starts(
@@ -156,11 +197,15 @@ async def test_worker_with_the_key_of_stored_credentials_starts(
 ) -> None:
     sent = await publish_now(database, "succeeds")
     await add_credentials(database, sent.workspace, sent.account)
-    worker = start_worker(CREDENTIALS_KEY=f"{OTHER_PRIVATE_KEY},{PRIVATE_KEY}")
+    started_at = truncate_to_ms(now_utc())
+    worker = start_worker(SECRETS_KEY=f"{OTHER_KEY},{KEY}")
 
     await sent.wait_until(is_published)
 
     await asyncio.to_thread(worker.stop)
+    times = await worker_key_times(database.all_workspaces)
+    assert times.keys() == {CIPHER.key_id, OTHER_CIPHER.key_id}
+    assert all(started_at <= each <= now_utc() for each in times.values())
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -169,9 +214,13 @@ async def test_worker_that_only_delivers_webhooks_needs_them_but_no_credentials(
 ) -> None:
     sent = await publish_now(database, "succeeds")
     await add_credentials(database, sent.workspace, sent.account)
-    worker = start_worker("--only", "webhooks")
+    worker = start_worker("--only", "webhooks", SECRETS_KEY=OTHER_KEY)
     await asyncio.to_thread(worker.wait_for_output, "delivers webhooks, and publishes nothing\n")
     await asyncio.to_thread(worker.stop)
+    without_key = start_worker("--only", "webhooks")
+    assert await asyncio.to_thread(without_key.startup_error) == (
+        "post-results: SECRETS_KEY is not set, so a worker that only delivers webhooks has nothing to do.\n"
+    )
     without_webhooks = start_worker("--only", "webhooks", WEBHOOKS="no")
 
     assert await asyncio.to_thread(without_webhooks.startup_error) == (

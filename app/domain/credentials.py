@@ -5,6 +5,7 @@ import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from app.domain.errors import InvalidInput
 from app.domain.validation.json_values import check_json
@@ -31,12 +32,43 @@ AUTHORIZATION, CODE = "authorization", "code"
 _FINGERPRINT_PURPOSE = b"credentials:"
 
 
+KEY_ID_PREFIX = "fernet-"
+"""Begin of the id of each key of SECRETS_KEY, which names the format of what the key has encrypted."""
+
+KEY_GRACE = timedelta(minutes=1)
+"""Time after which encrypted credentials have a problem if no running worker has their key."""
+
+NO_WORKER_WITH_KEY = (
+    "Nothing is published: no running worker has the key with which the credentials are encrypted. The"
+    " operator can start a worker with this key. Otherwise, set the credentials again with"
+    " setAccountCredentials."
+)
+"""Reason why nothing is published on an account whose credentials no running worker can read."""
+
+
 @dataclass(frozen=True, slots=True)
-class SealedData:
-    """Encrypted data, and the id of the key that opens it."""
+class EncryptedData:
+    """Encrypted data, and the id of the key that decrypts it."""
 
     key_id: str
-    sealed: bytes = field(repr=False)
+    ciphertext: bytes = field(repr=False)
+
+
+def is_old_key(key_id: str) -> bool:
+    """Return whether a key is one of CREDENTIALS_KEY, which the version before has used."""
+    return not key_id.startswith(KEY_ID_PREFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableSecrets:
+    """Secrets that cannot be decrypted now, as readiness and metrics show them."""
+
+    problem: str | None
+    """Sentences about keys that a process lacks; None if it has all."""
+    webhooks: int
+    """Webhooks whose secret the process cannot decrypt."""
+    accounts: int
+    """Accounts whose credentials no running worker can decrypt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +122,11 @@ def _is_file_reference(value: Mapping[str, object]) -> bool:
         and len(reference) > len(FILE_SCHEME)
         and reference.startswith(FILE_SCHEME)
     )
+
+
+def lacks_worker(set_at: datetime, key_seen_at: datetime | None, now: datetime) -> bool:
+    """Return whether no running worker can read credentials, which were set at least KEY_GRACE ago.
+
+    `key_seen_at` is the time at which a worker last reported to have their key; None if none ever did.
+    """
+    return max(set_at, key_seen_at or set_at) <= now - KEY_GRACE

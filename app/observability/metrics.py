@@ -24,6 +24,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from app.domain.credentials import UnreadableSecrets
 from app.domain.destinations import MAX_DUE, MAX_OVERDUE, Backlog, Outcome
 from app.domain.errors import ErrorCode
 from app.domain.settlement import Transition
@@ -216,14 +217,19 @@ class Metrics:
 
 
 def render_metrics(
-    metrics: Metrics, *, is_ready: bool, backlog: Backlog | None, now: datetime
+    metrics: Metrics,
+    *,
+    is_ready: bool,
+    backlog: Backlog | None,
+    unreadable: UnreadableSecrets | None,
+    now: datetime,
 ) -> bytes:
     """Render the metrics of all processes as METRICS_CONTENT_TYPE.
 
-    `backlog` is that of the database; None leaves its metrics out.
+    `backlog` and `unreadable` are those of the database; None leaves their metrics out.
     """
     current_values = CollectorRegistry()
-    current_values.register(_CurrentValuesCollector(is_ready, backlog, now))
+    current_values.register(_CurrentValuesCollector(is_ready, backlog, unreadable, now))
     return _render_process_metrics(metrics) + generate_latest(current_values)
 
 
@@ -233,9 +239,16 @@ class _CurrentValuesCollector(Collector):
     Those of the database are the same for all processes and must not be summed.
     """
 
-    def __init__(self, is_ready: bool, backlog: Backlog | None, now: datetime) -> None:
+    def __init__(
+        self,
+        is_ready: bool,
+        backlog: Backlog | None,
+        unreadable: UnreadableSecrets | None,
+        now: datetime,
+    ) -> None:
         self._is_ready = is_ready
         self._backlog = backlog
+        self._unreadable = unreadable
         self._now = now
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -244,6 +257,17 @@ class _CurrentValuesCollector(Collector):
             "1 if the process that answered the scrape is ready as in /readyz, otherwise 0.",
             self._is_ready,
         )
+        if self._unreadable is not None:
+            yield GaugeMetricFamily(
+                "post_results_unreadable_webhooks",
+                "Webhooks whose secret the process that answered the scrape cannot decrypt.",
+                self._unreadable.webhooks,
+            )
+            yield GaugeMetricFamily(
+                "post_results_unreadable_accounts",
+                "Accounts whose credentials no running worker can decrypt.",
+                self._unreadable.accounts,
+            )
         if self._backlog is None:
             return
         overdue_since = self._backlog.oldest_overdue_since or self._now

@@ -26,8 +26,12 @@ from app.domain.idempotency import IdempotencyKey
 from app.domain.ids import AccountId, PostId, WorkspaceId
 from app.platforms.protocol import AccountIdentity
 from app.services.bulk_actions import MAX_BULK_CHANGES
-from app.services.credential_verification import CredentialVerifier, require_same_user
-from app.services.credentials import CredentialsToSet, store_credentials
+from app.services.credentials import (
+    CredentialsToSet,
+    CredentialVerifier,
+    require_same_user,
+    store_credentials,
+)
 from app.services.idempotency import StoredOutcome, is_repetition, run_idempotently
 from app.services.unit_of_work import UnitOfWork, WriteContext
 

@@ -1,7 +1,7 @@
 """Claims: publishers lease due destinations, and unknown outcomes to verify. Reports are in reports.py."""
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -14,7 +14,9 @@ from app.db.repositories.claims import (
     ClaimGroup,
     ClaimTime,
     lock_destinations,
+    readable_accounts_to_claim_from,
     workspaces_to_claim_from,
+    workspaces_with_unreadable_credentials,
 )
 from app.domain.accounts import Account, AccountPublisher, blocking_message, blocking_reason
 from app.domain.destinations import Destination, DestinationState
@@ -100,6 +102,11 @@ class ClaimService:
 
     database: Database
     publisher: Publisher
+    key_ids: Collection[str] | None
+    """Keys of a worker, which claims nothing on accounts whose credentials it cannot decrypt.
+
+    None for clients of the API, whose accounts have no credentials here.
+    """
     new_id: IdFactory
     clock: Clock
 
@@ -127,18 +134,49 @@ class ClaimService:
             limit=_MAX_CLAIM_WORKSPACES,
         )
 
+        groups = await self._groups_by_workspace(request, queue, workspaces, now)
+
         async def claim(workspace_id: WorkspaceId, limit: int) -> list[Claim]:
             write_context = self.publisher.write_context(workspace_id, queue.operation, now)
-            work = partial(self._lock_and_lease, request, queue, limit)
+            work = partial(self._lock_and_lease, request, groups[workspace_id], queue, limit)
             return await run_in_transaction(self.database, write_context, work)
 
         # Rotated once more: the ids of few workspaces divide the range of ids into unequal parts.
-        return await _distribute_fairly(_rotate(workspaces, rotation_start), request.limit, claim)
+        with_work = _rotate([each for each in workspaces if groups[each]], rotation_start)
+        return await _distribute_fairly(with_work, request.limit, claim)
+
+    async def _groups_by_workspace(
+        self,
+        request: ClaimRequest,
+        queue: _Queue,
+        workspace_ids: Sequence[WorkspaceId],
+        now: datetime,
+    ) -> Mapping[WorkspaceId, Sequence[ClaimGroup]]:
+        """Return the groups of each workspace; with unreadable credentials, those of its other accounts."""
+        groups = dict.fromkeys(workspace_ids, request.groups)
+        if self.key_ids is None or not workspace_ids:
+            return groups
+        for workspace_id in await workspaces_with_unreadable_credentials(
+            self.database.all_workspaces, workspace_ids, self.key_ids
+        ):
+            groups[workspace_id] = await readable_accounts_to_claim_from(
+                self.database.reader(workspace_id),
+                queue.claim_time,
+                now,
+                groups=request.groups,
+                key_ids=self.key_ids,
+            )
+        return groups
 
     async def _lock_and_lease(
-        self, request: ClaimRequest, queue: _Queue, limit: int, uow: UnitOfWork
+        self,
+        request: ClaimRequest,
+        groups: Sequence[ClaimGroup],
+        queue: _Queue,
+        limit: int,
+        uow: UnitOfWork,
     ) -> list[Claim]:
-        locked: dict[ClaimGroup, list[DestinationRef]] = {group: [] for group in request.groups}
+        locked: dict[ClaimGroup, list[DestinationRef]] = {group: [] for group in groups}
 
         async def lock(group: ClaimGroup, share: int) -> list[DestinationRef]:
             # Selects those again that this transaction has already locked.
@@ -153,8 +191,7 @@ class ClaimService:
             locked[group] += added
             return added
 
-        groups = _rotate(request.groups, self.new_id())
-        destinations = await _distribute_fairly(groups, limit, lock)
+        destinations = await _distribute_fairly(_rotate(groups, self.new_id()), limit, lock)
         return await self._lease(request, queue, destinations, uow)
 
     async def _lease(

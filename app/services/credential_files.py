@@ -21,7 +21,7 @@ from app.domain.credentials import (
 from app.domain.errors import InvalidInput
 from app.domain.ids import WorkspaceId
 from app.platforms.protocol import CredentialValues
-from app.services.credential_keys import CredentialsNotReadable
+from app.services.secret_cipher import SecretNotReadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,30 +32,30 @@ class CredentialFiles:
     """None if CREDENTIALS_DIR is not set."""
 
     def read(self, workspace_id: WorkspaceId, reference: str) -> tuple[bytes, timedelta]:
-        """Return content and age of the file of a reference; raises CredentialsNotReadable.
+        """Return content and age of the file of a reference; raises SecretNotReadable.
 
         The age is the time since the content changed, or since another file took its place.
 
         A path or a symbolic link that leads out of the subdirectory of the workspace is refused.
         """
         if self.directory is None:
-            raise CredentialsNotReadable("they are in a file, but CREDENTIALS_DIR is not set")
+            raise SecretNotReadable("they are in a file, but CREDENTIALS_DIR is not set")
         subdirectory = self.directory / str(workspace_id)
         try:
             root = subdirectory.resolve(strict=True)
             path = (root / reference.removeprefix(FILE_SCHEME)).resolve(strict=True)
             if not path.is_relative_to(root):
-                raise CredentialsNotReadable(f"their file is not below {subdirectory}")
+                raise SecretNotReadable(f"their file is not below {subdirectory}")
             with path.open("rb") as file:
                 status = os.fstat(file.fileno())
                 content = file.read(MAX_CREDENTIALS_BYTES + 1)
         except (OSError, ValueError) as error:  # ValueError for a NUL character
             reason = error.strerror if isinstance(error, OSError) else "invalid name"
-            raise CredentialsNotReadable(
+            raise SecretNotReadable(
                 f"their file below {subdirectory} cannot be read: {reason}"
             ) from None
         if len(content) > MAX_CREDENTIALS_BYTES:
-            raise CredentialsNotReadable(
+            raise SecretNotReadable(
                 f"their file below {subdirectory} has more than {MAX_CREDENTIALS_BYTES:,} bytes"
             )
         # A file that replaces another can have an old modification time.
@@ -81,7 +81,7 @@ class CredentialContent:
 async def read_content(
     data: bytes, files: CredentialFiles, workspace_id: WorkspaceId
 ) -> CredentialContent:
-    """Decode credentials, and read the file to which they refer; raises CredentialsNotReadable.
+    """Decode credentials, and read the file to which they refer; raises SecretNotReadable.
 
     Refreshed values count until the file changes.
     """
@@ -97,5 +97,5 @@ async def read_content(
         values: dict[str, object] = orjson.loads(content)
         parse_credentials(values)
     except (orjson.JSONDecodeError, InvalidInput):
-        raise CredentialsNotReadable("their file does not have a JSON object") from None
+        raise SecretNotReadable("their file does not have a JSON object") from None
     return CredentialContent(values, source, age)

@@ -4,7 +4,7 @@ A request of an earlier attempt may have been delivered after a lookup did not f
 planned in the transaction that stores the publication, and due when no request can be delivered any more.
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -66,6 +66,8 @@ class DuplicateCheckService:
     """Checks of all workspaces."""
 
     database: Database
+    key_ids: Collection[str]
+    """Keys of the worker, which checks no account whose credentials it cannot decrypt."""
     clock: Clock
 
     async def find_reported(
@@ -80,7 +82,12 @@ class DuplicateCheckService:
 
     async def due(self) -> Sequence[PendingCheck]:
         """Return some due checks, one of each account."""
-        return await due_checks(self.database.all_workspaces, self.clock(), limit=_MAX_CONCURRENT)
+        return await due_checks(
+            self.database.all_workspaces,
+            self.clock(),
+            key_ids=self.key_ids,
+            limit=_MAX_CONCURRENT,
+        )
 
     async def lease(self, due: PendingCheck) -> LeasedCheck | None:
         """Lease a check, or delete it after the last one; None also if another worker has changed it.

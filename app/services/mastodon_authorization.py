@@ -11,7 +11,7 @@ from app.domain.times import Clock
 from app.outbound.client import OutboundClient
 from app.platforms.mastodon.oauth import MastodonApp, register_app, request_credentials
 from app.platforms.protocol import CredentialValues, NotPublished
-from app.services.credential_verification import refusal_error
+from app.services.credentials import refusal_error
 from app.services.secret_cipher import SecretCipher, SecretNotReadable
 
 AUTHORIZATION_LIFETIME = timedelta(minutes=10)

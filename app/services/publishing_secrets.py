@@ -1,4 +1,4 @@
-"""Credentials and checkpoints for the adapters of a worker, which has the private keys."""
+"""Credentials and checkpoints for the adapters of a worker."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,11 +17,10 @@ from app.db.repositories.credentials import (
     store_refreshed,
 )
 from app.domain.accounts import Account
-from app.domain.credentials import MAX_CHECKPOINT_BYTES, NO_CREDENTIALS, SealedData
+from app.domain.credentials import MAX_CHECKPOINT_BYTES, NO_CREDENTIALS, EncryptedData
 from app.domain.destinations import ErrorCategory
 from app.domain.errors import InvalidInput, LeaseLost, ServiceUnavailable
 from app.domain.ids import DestinationId, WorkspaceId
-from app.domain.leases import Lease
 from app.domain.times import Clock
 from app.platforms.protocol import (
     CredentialValues,
@@ -31,13 +30,13 @@ from app.platforms.protocol import (
 )
 from app.services.claims import Claim
 from app.services.credential_files import CredentialContent, CredentialFiles, read_content
-from app.services.credential_keys import (
-    CredentialKeys,
-    CredentialsNotReadable,
+from app.services.reports import lock_leased_destination
+from app.services.secret_cipher import (
+    SecretCipher,
+    SecretNotReadable,
     checkpoint_row,
     credential_row,
 )
-from app.services.reports import lock_leased_destination
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
 
 REFRESH_LEASE = timedelta(seconds=30)
@@ -60,7 +59,7 @@ class PublishingSecrets:
     """Credentials and checkpoints of all workspaces."""
 
     database: Database
-    keys: CredentialKeys
+    cipher: SecretCipher
     files: CredentialFiles
     clock: Clock
     sleep: Callable[[float], Awaitable[None]]
@@ -76,13 +75,13 @@ class PublishingSecrets:
     def checkpoint(self, claim: Claim) -> "StoredCheckpoint":
         """Return the checkpoint of a claimed destination."""
         lease = claim.lease
-        return StoredCheckpoint(self, lease.workspace_id, lease.destination_id, lease)
+        return StoredCheckpoint(self, lease.workspace_id, lease.destination_id, claim)
 
     def unleased_checkpoint(
         self, workspace_id: WorkspaceId, destination_id: DestinationId
     ) -> "StoredCheckpoint":
         """Return the checkpoint of a destination that is not claimed, which can only be loaded."""
-        return StoredCheckpoint(self, workspace_id, destination_id, lease=None)
+        return StoredCheckpoint(self, workspace_id, destination_id, claim=None)
 
 
 class AccountSecrets:
@@ -145,15 +144,15 @@ class AccountSecrets:
 
     async def _read(self, stored: StoredCredentials) -> CredentialContent:
         try:
-            data = self._secrets.keys.open(stored.data, self._row)
-        except CredentialsNotReadable as error:
+            data = self._secrets.cipher.decrypt_data(stored.data, self._row)
+        except SecretNotReadable as error:
             raise _not_readable(
-                f"{error}. The operator can run `post-results credentials check`. Otherwise, set the"
+                f"{error}. The operator can run `post-results secrets check`. Otherwise, set the"
                 " credentials again with setAccountCredentials."
             ) from None
         try:
             return await read_content(data, self._secrets.files, self._key[0])
-        except CredentialsNotReadable as error:
+        except SecretNotReadable as error:
             raise _not_readable(f"{error}.") from None
 
     async def _find(self) -> StoredCredentials | None:
@@ -205,13 +204,12 @@ class AccountSecrets:
             ):
                 error.message += _INTERRUPTED
             raise
-        key = self._secrets.keys.current
-        assert key is not None  # noqa: S101 - one of the keys has opened the credentials
-        data = key.seal(new_content, self._row)
+        # With the same key: a worker that lacks the newest one may be waiting for the values.
+        data = self._secrets.cipher.encrypt_data(new_content, self._row, stored.data.key_id)
         await self._store(stored, data, fence)
         return await self.get()  # others may have replaced them
 
-    async def _store(self, stored: StoredCredentials, data: SealedData, fence: int) -> None:
+    async def _store(self, stored: StoredCredentials, data: EncryptedData, fence: int) -> None:
         """Store new values, because the old ones may be void; try again for the time of a refresh."""
         workspace_id, account_id = self._key
         deadline = self._secrets.clock() + REFRESH_LEASE
@@ -237,12 +235,12 @@ class StoredCheckpoint:
         secrets: PublishingSecrets,
         workspace_id: WorkspaceId,
         destination_id: DestinationId,
-        lease: Lease | None,
+        claim: Claim | None,
     ) -> None:
         self._secrets = secrets
         self._workspace_id = workspace_id
         self._destination_id = destination_id
-        self._lease = lease
+        self._claim = claim
         self._row = checkpoint_row(workspace_id, destination_id)
 
     async def load(self) -> Mapping[str, object] | None:
@@ -256,26 +254,27 @@ class StoredCheckpoint:
         if data is None:
             return None
         try:
-            value: dict[str, object] = orjson.loads(self._secrets.keys.open(data, self._row))
-        except CredentialsNotReadable as error:
+            decrypted = self._secrets.cipher.decrypt_data(data, self._row)
+        except SecretNotReadable as error:
             raise NotPublished(
                 ErrorCategory.TRANSIENT,
                 "CHECKPOINT_NOT_READABLE",
-                f"The worker cannot read what the last attempt has stored: {error}. The operator can add the"
-                " key to CREDENTIALS_KEY.",
+                f"The worker cannot read what the last attempt has stored: {error}. The operator can run"
+                " `post-results secrets check`.",
             ) from None
+        value: dict[str, object] = orjson.loads(decrypted)
         return value
 
     async def save(self, value: Mapping[str, object]) -> None:
         """Save a JSON object; raises NotPublished if it is too long, and once the lease is lost."""
-        lease, key = self._lease, self._secrets.keys.current
-        if lease is None:
+        claim, cipher = self._claim, self._secrets.cipher
+        if claim is None:
             raise not_called_error()
-        if key is None:
+        if cipher.key_id is None:
             raise NotPublished(
                 ErrorCategory.TRANSIENT,
-                "NO_CREDENTIALS_KEY",
-                "The worker cannot store the progress of the attempt, because CREDENTIALS_KEY is not set.",
+                "NO_SECRETS_KEY",
+                "The worker cannot store the progress of the attempt, because SECRETS_KEY is not set.",
             )
         encoded = orjson.dumps(value)
         if len(encoded) > MAX_CHECKPOINT_BYTES:
@@ -285,13 +284,18 @@ class StoredCheckpoint:
                 f"The worker cannot store the progress of the attempt: it has {len(encoded):,} bytes; at most"
                 f" {MAX_CHECKPOINT_BYTES:,} are allowed. Report this as a defect of the adapter.",
             )
-        data = key.seal(encoded, self._row)
+        with database_errors():
+            reader = self._secrets.database.reader(self._workspace_id)
+            credentials = await find_credentials(reader, claim.account.id)
+        # With the key of the credentials: a worker that claims the next attempt has that key.
+        key_id = None if credentials is None else credentials.data.key_id
+        data = cipher.encrypt_data(encoded, self._row, key_id)
         write_context = WriteContext.without_actor(
             self._workspace_id, "saveCheckpoint", self._secrets.clock()
         )
 
         async def work(uow: UnitOfWork) -> None:
-            await lock_leased_destination(uow, lease)
+            await lock_leased_destination(uow, claim.lease)
             await save_checkpoint(uow.session, self._destination_id, data, uow.write_context.now)
 
         try:

@@ -1,27 +1,46 @@
-"""Encryption of secrets that this service has to use again, with the keys of the setting SECRETS_KEY."""
+"""Encryption of all secrets that this service has to use again, with the keys of the setting SECRETS_KEY.
 
+The format is Fernet, whose tokens begin with `gAAAAA`. A token holds the name of the row that stores it, so
+that it cannot be decrypted in another row or workspace.
+"""
+
+import hashlib
+import hmac
 from collections.abc import Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from app.domain.credentials import KEY_ID_PREFIX, EncryptedData, is_old_key
 from app.domain.errors import Conflict
+from app.domain.ids import AccountId, DestinationId, WebhookId, WorkspaceId
+from app.services.old_credentials import OldCredentialKeys
+from app.settings import Settings
 
-_SEPARATOR = "\0"
+_KEY_ID_LENGTH = 16
+_KEY_ID_PURPOSE = b"post-results: id of a key"
+_SEPARATOR = b"\0"
 
 
 class SecretNotReadable(Exception):
-    """Error of a secret that none of the keys decrypts, or that belongs to another row."""
+    """Error of a secret that no key decrypts, that belongs to another row, or whose file cannot be read."""
 
 
 class SecretCipher:
-    """Cipher of stored secrets. The first key encrypts; all keys decrypt.
+    """Cipher of stored secrets. The first key encrypts; all keys decrypt."""
 
-    A secret is bound to the row that stores it: copied to another row, it cannot be decrypted.
-    """
+    def __init__(self, keys: Sequence[str], old_keys: Sequence[str] = ()) -> None:
+        """Create the cipher; the keys are those that `new_secrets_key` returns.
 
-    def __init__(self, keys: Sequence[str]) -> None:
-        """Create the cipher; the keys are those that `new_secrets_key` returns."""
-        self._fernet = MultiFernet([Fernet(key) for key in keys]) if keys else None
+        `old_keys`, those of CREDENTIALS_KEY, only decrypt. Without `keys` they are ignored: tokens that a
+        platform renews could not be stored.
+        """
+        self._fernets = {_key_id(key): Fernet(key) for key in keys}
+        self._fernet = MultiFernet([*self._fernets.values()]) if keys else None
+        self._old_keys = OldCredentialKeys(old_keys if keys else ())
+        self.key_id = next(iter(self._fernets), None)
+        """Id of the key that encrypts; None without keys."""
+        self.key_ids = frozenset(self._fernets) | self._old_keys.ids
+        """Ids of all keys that decrypt."""
 
     def require_key(self) -> MultiFernet:
         """Return the keys; raises Conflict without any."""
@@ -34,26 +53,103 @@ class SecretCipher:
 
     def encrypt(self, secret: str, row: str) -> str:
         """Return the encrypted secret of a row; raises Conflict without a key."""
-        return self.require_key().encrypt(f"{row}{_SEPARATOR}{secret}".encode()).decode()
+        return self.require_key().encrypt(_bind(row, secret.encode())).decode()
 
     def decrypt(self, encrypted: str, row: str) -> str:
         """Return the secret of a row; raises SecretNotReadable."""
         if self._fernet is None:
             raise SecretNotReadable("SECRETS_KEY is not set")
         try:
-            text = self._fernet.decrypt(encrypted).decode()
-        except (InvalidToken, ValueError):  # the second for text that is not base64
+            return _decrypt(self._fernet, encrypted.encode(), row).decode()
+        except InvalidToken:
             raise SecretNotReadable("no key of SECRETS_KEY decrypts it") from None
-        stored_row, _, secret = text.partition(_SEPARATOR)
-        if stored_row != row:
-            raise SecretNotReadable("it belongs to another row")
-        return secret
 
     def reencrypt(self, encrypted: str, row: str) -> str:
-        """Return the secret of a row encrypted with the first key; raises SecretNotReadable."""
-        return self.encrypt(self.decrypt(encrypted, row), row)
+        """Return the secret of a row encrypted with the first key, which it may be already.
+
+        Raises SecretNotReadable.
+        """
+        secret = self.decrypt(encrypted, row)
+        return encrypted if self._is_current(encrypted) else self.encrypt(secret, row)
+
+    def _is_current(self, encrypted: str) -> bool:
+        assert self.key_id is not None  # noqa: S101 - one of the keys has decrypted it
+        try:
+            self._fernets[self.key_id].decrypt(encrypted)
+        except InvalidToken:
+            return False
+        return True
+
+    def encrypt_data(self, data: bytes, row: str, key_id: str | None = None) -> EncryptedData:
+        """Return the encrypted data of a row; raises Conflict without a key.
+
+        `key_id` names another key than the first, if the cipher has it.
+        """
+        self.require_key()
+        if key_id not in self._fernets:
+            key_id = self.key_id
+        assert key_id is not None  # noqa: S101 - there is a key
+        return EncryptedData(key_id, self._fernets[key_id].encrypt(_bind(row, data)))
+
+    def decrypt_data(self, encrypted: EncryptedData, row: str) -> bytes:
+        """Return the data of a row; raises SecretNotReadable."""
+        key_id = encrypted.key_id
+        if key_id in self._old_keys.ids:
+            if (data := self._old_keys.decrypt(encrypted, row)) is None:
+                raise SecretNotReadable(_CHANGED)
+            return data
+        if self._fernet is None:
+            raise SecretNotReadable("SECRETS_KEY is not set")
+        if key_id not in self._fernets:
+            variable = "CREDENTIALS_KEY" if is_old_key(key_id) else "SECRETS_KEY"
+            raise SecretNotReadable(f"{variable} does not have the key {key_id}")
+        try:
+            return _decrypt(self._fernets[key_id], encrypted.ciphertext, row)
+        except InvalidToken:
+            raise SecretNotReadable(_CHANGED) from None
 
 
 def new_secrets_key() -> str:
     """Return a new random key for SECRETS_KEY."""
     return Fernet.generate_key().decode()
+
+
+def load_cipher(settings: Settings) -> SecretCipher:
+    """Return the cipher with the keys of a process."""
+    return SecretCipher(settings.secrets_key, settings.credentials_key)
+
+
+def credential_row(workspace_id: WorkspaceId, account_id: AccountId, platform: str) -> str:
+    """Return the name of the row with the credentials of an account."""
+    return f"credential:{workspace_id}:{account_id}:{platform}"
+
+
+def checkpoint_row(workspace_id: WorkspaceId, destination_id: DestinationId) -> str:
+    """Return the name of the row with the checkpoint of a destination."""
+    return f"checkpoint:{workspace_id}:{destination_id}"
+
+
+def webhook_row(workspace_id: WorkspaceId, webhook_id: WebhookId) -> str:
+    """Return the name of the row of a webhook, to which its secrets are bound."""
+    return f"webhook:{workspace_id}:{webhook_id}"
+
+
+_CHANGED = "the data was changed, or copied from another row"
+
+
+def _key_id(key: str) -> str:
+    """Return a short digest that names a key in rows and messages, and does not reveal it."""
+    digest = hmac.new(key.encode(), _KEY_ID_PURPOSE, hashlib.sha256).hexdigest()
+    return KEY_ID_PREFIX + digest[:_KEY_ID_LENGTH]
+
+
+def _bind(row: str, data: bytes) -> bytes:
+    return row.encode() + _SEPARATOR + data
+
+
+def _decrypt(fernet: Fernet | MultiFernet, token: bytes, row: str) -> bytes:
+    """Return the data of a token; raises InvalidToken, and SecretNotReadable for the token of another row."""
+    stored_row, _, data = fernet.decrypt(token).partition(_SEPARATOR)
+    if stored_row != row.encode():
+        raise SecretNotReadable("it belongs to another row")
+    return data

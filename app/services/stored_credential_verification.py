@@ -8,7 +8,7 @@ import structlog
 
 from app.db.core.database import Database
 from app.db.repositories.accounts import load_accounts
-from app.db.repositories.credential_verifications import (
+from app.db.repositories.credentials import (
     PendingVerification,
     due_verifications,
     lease_verification,
@@ -24,7 +24,7 @@ from app.domain.times import Clock
 from app.domain.validation.redaction import redact
 from app.platforms.protocol import NotPublished, PlatformAdapter
 from app.services.accounts import get_account_for_update
-from app.services.credential_verification import identify, require_same_user
+from app.services.credentials import identify, require_same_user
 from app.services.periodic import run_concurrently
 from app.services.publishing_secrets import PublishingSecrets
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
@@ -56,7 +56,10 @@ class StoredCredentialVerifier:
     async def verify_due(self) -> None:
         """Verify some of the credentials; one read if there are none."""
         due = await due_verifications(
-            self.database.all_workspaces, self.clock(), limit=_MAX_CONCURRENT
+            self.database.all_workspaces,
+            self.clock(),
+            key_ids=self.secrets.cipher.key_ids,
+            limit=_MAX_CONCURRENT,
         )
         await run_concurrently(map(self._verify, due))
 

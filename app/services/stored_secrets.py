@@ -1,122 +1,247 @@
 """All secrets that the database stores: checked, and encrypted again with another key."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from uuid import UUID
 
 from app.db.core.database import Database
+from app.db.repositories.credentials import delete_credentials, find_credentials
+from app.db.repositories.encrypted_rows import (
+    CHECKPOINTS,
+    CREDENTIALS,
+    EncryptedRow,
+    EncryptedTable,
+    list_encrypted_rows,
+    replace_encrypted_rows,
+)
 from app.db.repositories.webhooks import (
     StoredWebhook,
-    WebhookOfWorkspace,
     list_all_webhooks,
     load_webhook_for_update,
     update_webhooks,
 )
-from app.domain.ids import WebhookId
-from app.services.secret_cipher import SecretCipher, SecretNotReadable
+from app.domain.account_commands import mark_needs_reconnection
+from app.domain.ids import AccountId, DestinationId, WebhookId
+from app.services.accounts import get_account_for_update
+from app.services.secret_cipher import (
+    SecretCipher,
+    SecretNotReadable,
+    checkpoint_row,
+    credential_row,
+    webhook_row,
+)
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
-from app.services.webhook_deliveries import secret_row
+from app.settings import SettingsError
+
+_BATCH_SIZE = 200
+"""Rows that are read, and encrypted again, together; each has about 22 KiB at most."""
+
+_TABLES = (CHECKPOINTS, CREDENTIALS)
+"""Checkpoints first: a worker that has the key of rotated credentials has that of their checkpoints."""
+
+_NO_KEY = ""
+"""Id that no key has."""
+
+_SECRET, _PREVIOUS_SECRET = "encrypted_secret", "encrypted_previous_secret"
+_LABELS = {_SECRET: "secret", _PREVIOUS_SECRET: "previous secret"}
 
 
 @dataclass(frozen=True, slots=True)
 class UnreadableSecret:
-    """A secret that the keys do not decrypt."""
+    """A secret that no key decrypts."""
 
-    webhook_id: WebhookId
-    webhook_name: str | None
     workspace_name: str
+    subject: str
+    """Webhook, account or destination, for a person."""
     problem: str
 
 
 @dataclass(frozen=True, slots=True)
-class Reencryption:
+class Rotation:
     """Result of encrypting all secrets again."""
 
     count: int
-    """Webhooks whose secrets the first key encrypts now."""
+    """Secrets that were encrypted again; the others had the first key already."""
+    discarded: int
+    """Accounts whose credentials were deleted, because no key decrypts them."""
     unreadable: Sequence[UnreadableSecret]
-    """Secrets of other webhooks, which stay unchanged."""
+    """Secrets that stay unchanged, because no key decrypts them."""
 
 
 async def find_unreadable(
     database: Database, cipher: SecretCipher, now: datetime
 ) -> list[UnreadableSecret]:
-    """Return every secret of a webhook that the keys do not decrypt, in all workspaces.
+    """Return every secret of a webhook, credentials and checkpoint that the keys do not decrypt.
 
-    Expired previous secrets are ignored: they sign nothing.
+    Expired previous secrets of webhooks are ignored: they sign nothing.
     """
     unreadable = []
     for found in await list_all_webhooks(database.all_workspaces):
-        row = secret_row(found.workspace_id, found.webhook.endpoint.id)
-        for label, encrypted in _unexpired_secrets(found.webhook, now).items():
+        row = webhook_row(found.workspace_id, found.webhook.endpoint.id)
+        for name, encrypted in _unexpired_secrets(found.webhook, now):
             try:
                 cipher.decrypt(encrypted, row)
             except SecretNotReadable as error:
-                unreadable.append(_unreadable(found, f"{label}: {error}"))
+                unreadable.append(
+                    _unreadable_webhook(found.workspace_name, found.webhook, name, error)
+                )
+    for table in _TABLES:
+        async for rows in _list_batches(database, table, except_key=_NO_KEY):
+            unreadable += [secret for _, secret in _decrypt_rows(cipher, rows)[1]]
     return unreadable
 
 
-async def reencrypt_secrets(
-    database: Database, cipher: SecretCipher, now: datetime
-) -> Reencryption:
-    """Encrypt the secrets of all workspaces with the first key, and remove expired previous secrets.
+async def rotate_secrets(
+    database: Database, cipher: SecretCipher, now: datetime, *, discards_unreadable: bool
+) -> Rotation:
+    """Encrypt all secrets with the first key. May be repeated, and run while other processes change them.
 
-    Secrets that the keys do not decrypt stay unchanged: another process may have their key.
+    Each transaction encrypts one webhook or some rows, so that a run after a killed one goes on with the
+    others. Without `discards_unreadable`, what no key decrypts stays unchanged: another process may have its
+    key. With it, such credentials are deleted, and their accounts need to be connected again. Such
+    checkpoints stay in either case, because publishing without them could publish a post twice. Raises
+    SettingsError without keys.
     """
-    count = 0
+    if cipher.key_id is None:
+        raise SettingsError("SECRETS_KEY is not set: it must have the new key, then the old.")
+    count = discarded = 0
     unreadable: list[UnreadableSecret] = []
     for found in await list_all_webhooks(database.all_workspaces):
         write_context = WriteContext.without_actor(found.workspace_id, "rotateSecretsKey", now)
-        work = partial(_reencrypt, cipher, found.webhook.endpoint.id)
-        problems = await run_in_transaction(database, write_context, work)
-        count += problems == []
-        unreadable += [_unreadable(found, problem) for problem in problems or ()]
-    return Reencryption(count, unreadable)
+        work = partial(_rotate_webhook, cipher, found.webhook.endpoint.id)
+        rotated, problems = await run_in_transaction(database, write_context, work)
+        count += rotated
+        unreadable += [
+            _unreadable_webhook(found.workspace_name, found.webhook, name, error)
+            for name, error in problems
+        ]
+    for table in _TABLES:
+        while number := await _rotate_readable(database, cipher, cipher.key_id, table):
+            count += number
+        async for rows in _list_batches(database, table, except_key=cipher.key_id):
+            for row, secret in _decrypt_rows(cipher, rows)[1]:
+                if table is CREDENTIALS and discards_unreadable:
+                    discarded += await _discard_credentials(database, row, now)
+                else:
+                    unreadable.append(secret)
+    return Rotation(count, discarded, unreadable)
 
 
-async def _reencrypt(
+async def _rotate_webhook(
     cipher: SecretCipher, webhook_id: WebhookId, uow: UnitOfWork
-) -> list[str] | None:
-    """Encrypt the secrets of a webhook, and return the problems of those that stay unchanged.
+) -> tuple[int, list[tuple[str, SecretNotReadable]]]:
+    """Encrypt the secrets of a webhook, and remove an expired previous one.
 
-    Return None if the webhook was deleted.
+    Return how many secrets have changed, and the problems of those that no key decrypts.
     """
     webhook = await load_webhook_for_update(uow.reader, webhook_id)
-    if webhook is None:
-        return None
+    if webhook is None:  # deleted meanwhile
+        return 0, []
     workspace_id, now = uow.write_context.workspace_id, uow.write_context.now
-    row = secret_row(workspace_id, webhook_id)
-    secrets = _unexpired_secrets(webhook, now)
+    row = webhook_row(workspace_id, webhook_id)
+    secrets = dict(_unexpired_secrets(webhook, now))
     problems = []
-    for label, encrypted in secrets.items():
+    for name, encrypted in secrets.items():
         try:
-            secrets[label] = cipher.reencrypt(encrypted, row)
+            secrets[name] = cipher.reencrypt(encrypted, row)
         except SecretNotReadable as error:
-            problems.append(f"{label}: {error}")
+            problems.append((name, error))
     has_previous = _PREVIOUS_SECRET in secrets
-    reencrypted = replace(
+    rotated = replace(
         webhook,
         encrypted_secret=secrets[_SECRET],
         encrypted_previous_secret=secrets.get(_PREVIOUS_SECRET),
         previous_secret_expires_at=webhook.previous_secret_expires_at if has_previous else None,
     )
-    await update_webhooks(uow.session, [reencrypted])
-    return problems
+    if rotated != webhook:
+        await update_webhooks(uow.session, [rotated])
+    count = sum(getattr(webhook, name) != encrypted for name, encrypted in secrets.items())
+    return count, problems
 
 
-_SECRET, _PREVIOUS_SECRET = "secret", "previous secret"
+async def _rotate_readable(
+    database: Database, cipher: SecretCipher, key_id: str, table: EncryptedTable
+) -> int:
+    """Encrypt the rows of other keys that can be decrypted; return how many there were.
+
+    A row that another process changes meanwhile stays as it is, for the next call.
+    """
+    number = 0
+    async for rows in _list_batches(database, table, except_key=key_id):
+        decrypted, _ = _decrypt_rows(cipher, rows)
+        if decrypted:
+            encrypted = [
+                (row, cipher.encrypt_data(data, _row_name(row))) for row, data in decrypted
+            ]
+            await database.write_all_workspaces(
+                partial(replace_encrypted_rows, table=table, rows=encrypted)
+            )
+            number += len(encrypted)
+    return number
 
 
-def _unexpired_secrets(webhook: StoredWebhook, now: datetime) -> dict[str, str]:
-    """Return the encrypted secrets that sign, by their labels."""
-    secrets = {_SECRET: webhook.encrypted_secret}
+async def _discard_credentials(database: Database, row: EncryptedRow, now: datetime) -> bool:
+    """Delete the credentials of a row, and mark its account; return False if they were changed meanwhile."""
+    account_id = AccountId(int(row.id))
+    write_context = WriteContext.without_actor(row.workspace_id, "discardCredentials", now)
+
+    async def work(uow: UnitOfWork) -> bool:
+        account = await get_account_for_update(uow, account_id)
+        stored = await find_credentials(uow.reader, account_id)
+        if stored is None or stored.data != row.data:
+            return False
+        await delete_credentials(uow.session, account_id)
+        await uow.save_accounts([mark_needs_reconnection(account, write_context.now, now)])
+        return True
+
+    return await run_in_transaction(database, write_context, work)
+
+
+async def _list_batches(
+    database: Database, table: EncryptedTable, *, except_key: str
+) -> AsyncIterator[list[EncryptedRow]]:
+    """Yield the rows of all workspaces, except those of one key, in batches."""
+    last: EncryptedRow | None = None
+    while rows := await list_encrypted_rows(
+        database.all_workspaces, table, except_key=except_key, after=last, limit=_BATCH_SIZE
+    ):
+        yield rows
+        last = rows[-1]
+
+
+def _decrypt_rows(
+    cipher: SecretCipher, rows: Sequence[EncryptedRow]
+) -> tuple[list[tuple[EncryptedRow, bytes]], list[tuple[EncryptedRow, UnreadableSecret]]]:
+    """Return the rows that the keys decrypt, with their data, and the others."""
+    decrypted, unreadable = [], []
+    for row in rows:
+        try:
+            decrypted.append((row, cipher.decrypt_data(row.data, _row_name(row))))
+        except SecretNotReadable as error:
+            subject = f"{'destination' if isinstance(row.id, UUID) else 'account'} {row.id}"
+            unreadable.append((row, UnreadableSecret(row.workspace_name, subject, str(error))))
+    return decrypted, unreadable
+
+
+def _row_name(row: EncryptedRow) -> str:
+    if isinstance(row.id, UUID):
+        return checkpoint_row(row.workspace_id, DestinationId(row.id))
+    return credential_row(row.workspace_id, AccountId(row.id), row.platform)
+
+
+def _unexpired_secrets(webhook: StoredWebhook, now: datetime) -> Iterator[tuple[str, str]]:
+    """Yield the fields of the secrets that sign, with the encrypted secrets."""
+    yield _SECRET, webhook.encrypted_secret
     previous = webhook.unexpired_previous_secret(now)
     if previous is not None:
-        secrets[_PREVIOUS_SECRET] = previous
-    return secrets
+        yield _PREVIOUS_SECRET, previous
 
 
-def _unreadable(found: WebhookOfWorkspace, problem: str) -> UnreadableSecret:
-    endpoint = found.webhook.endpoint
-    return UnreadableSecret(endpoint.id, endpoint.name, found.workspace_name, problem)
+def _unreadable_webhook(
+    workspace_name: str, webhook: StoredWebhook, field: str, error: SecretNotReadable
+) -> UnreadableSecret:
+    name = f" ({webhook.endpoint.name})" if webhook.endpoint.name else ""
+    subject = f"webhook {webhook.endpoint.id}{name}"
+    return UnreadableSecret(workspace_name, subject, f"{_LABELS[field]}: {error}")

@@ -43,7 +43,7 @@ from app.domain.times import Clock
 from app.domain.webhooks.deliveries import DeliveryAttempt, DeliveryState
 from app.domain.webhooks.event_types import WebhookEventType, webhook_event_type
 from app.domain.webhooks.payloads import EventSubject, webhook_event_id, webhook_payload
-from app.services.secret_cipher import SecretCipher, SecretNotReadable
+from app.services.secret_cipher import SecretCipher, SecretNotReadable, webhook_row
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
 
 T = TypeVar("T")
@@ -334,11 +334,6 @@ class WebhookDeliveryService:
         return state.attempted(settled.attempt, self.retry_schedule, now, self.random)
 
 
-def secret_row(workspace_id: WorkspaceId, webhook_id: WebhookId) -> str:
-    """Return the name of an endpoint's row, to which its secrets are bound."""
-    return f"webhook:{workspace_id}:{webhook_id}"
-
-
 def decrypted_secrets(
     cipher: SecretCipher, workspace_id: WorkspaceId, webhook: StoredWebhook, now: datetime
 ) -> list[str]:
@@ -347,7 +342,7 @@ def decrypted_secrets(
     A previous secret that cannot be decrypted is left out, because a person rotates the secret of a webhook
     after a key was lost.
     """
-    row = secret_row(workspace_id, webhook.endpoint.id)
+    row = webhook_row(workspace_id, webhook.endpoint.id)
     try:
         secrets = [cipher.decrypt(webhook.encrypted_secret, row)]
     except SecretNotReadable:

@@ -45,9 +45,9 @@ from app.domain.webhooks.signatures import ROTATION_PERIOD, make_secret
 from app.outbound.client import OutboundClient
 from app.services.bulk_plans import BulkPlan
 from app.services.idempotency import StoredOutcome, run_idempotently
-from app.services.secret_cipher import SecretCipher, SecretNotReadable
+from app.services.secret_cipher import SecretCipher, SecretNotReadable, webhook_row
 from app.services.unit_of_work import UnitOfWork, WriteContext
-from app.services.webhook_deliveries import decrypted_secrets, secret_row
+from app.services.webhook_deliveries import decrypted_secrets
 from app.services.webhook_requests import redact_headers, send_webhook
 
 RedeliveryPlan: TypeAlias = BulkPlan[FailureRange]
@@ -57,6 +57,13 @@ MAX_REDELIVERIES = 500
 
 _NO_PROCESS_AFTER = timedelta(minutes=1)
 """Time without a process that looks for deliveries, after which a new webhook comes with a warning."""
+
+
+SECRET_NOT_READABLE = (
+    "Nothing is sent: the server cannot decrypt the secret, because SECRETS_KEY was changed or is missing."
+    " The operator can restore the key. Otherwise, rotate the secret of this webhook."
+)
+"""Reason why the requests of a webhook cannot be signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,9 +355,19 @@ class WebhookService:
         polled_at = await last_poll(self.database.all_workspaces)
         return polled_at is not None and self.clock() - polled_at <= _NO_PROCESS_AFTER
 
+    def secret_error(
+        self, workspace_id: WorkspaceId, webhook_id: WebhookId, encrypted_secret: str
+    ) -> str | None:
+        """Return why this server cannot sign requests with a secret; None if it can."""
+        try:
+            self.cipher.decrypt(encrypted_secret, webhook_row(workspace_id, webhook_id))
+        except SecretNotReadable:
+            return SECRET_NOT_READABLE
+        return None
+
     def _new_encrypted_secret(self, workspace_id: WorkspaceId, webhook_id: WebhookId) -> str:
         secret = make_secret(self.random_bytes)
-        return self.cipher.encrypt(secret, secret_row(workspace_id, webhook_id))
+        return self.cipher.encrypt(secret, webhook_row(workspace_id, webhook_id))
 
     async def _read_secret(
         self, write_context: WriteContext, webhook_id: WebhookId
@@ -360,7 +377,7 @@ class WebhookService:
         stored = await find_webhook(self.database.reader(workspace_id), webhook_id)
         if stored is None:  # deleted since the first request
             raise not_found_error("webhook")
-        row = secret_row(workspace_id, webhook_id)
+        row = webhook_row(workspace_id, webhook_id)
         try:
             secret = self.cipher.decrypt(stored.encrypted_secret, row)
         except SecretNotReadable:

@@ -6,7 +6,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -36,20 +36,25 @@ from app.services.account_pauses import AccountPauses
 from app.services.change_feed import run_change_notifier
 from app.services.claims import ClaimService
 from app.services.credential_files import CredentialFiles
-from app.services.credential_keys import CredentialKeys
 from app.services.database_clock import DatabaseClock, keep_synchronized
 from app.services.duplicate_checks import DUPLICATE_CHECK_INTERVAL, DuplicateCheckService
 from app.services.expirations import EXPIRATION_INTERVAL, run_expirations
+from app.services.missing_keys import (
+    RECORD_INTERVAL,
+    key_warnings,
+    record_keys,
+    require_readable_accounts,
+    require_readable_webhooks,
+)
 from app.services.periodic import exit_together, run_periodically
 from app.services.publishing_secrets import PublishingSecrets
 from app.services.reports import ReportService
 from app.services.retry_policies import load_retry_policies
-from app.services.secret_cipher import SecretCipher
+from app.services.secret_cipher import load_cipher
 from app.services.stored_credential_verification import (
     VERIFICATION_INTERVAL,
     StoredCredentialVerifier,
 )
-from app.services.stored_credentials import check_canaries
 from app.services.webhook_deliveries import WebhookDeliveryService
 from app.services.workspaces import load_signing_key
 from app.settings import Settings, SettingsError
@@ -91,6 +96,11 @@ def describe_worker(settings: Settings) -> str:
     return f"  worker   publishes {settings.worker_concurrency} posts at a time"
 
 
+def warning_lines(warnings: Sequence[str]) -> list[str]:
+    """Return lines of the startup banner."""
+    return [f"  warning  {warning}" for warning in warnings]
+
+
 @asynccontextmanager
 async def embedded_worker(
     settings: Settings,
@@ -127,7 +137,7 @@ async def webhook_delivery(
     system = make_system_functions(now)
     service = WebhookDeliveryService(
         database=database,
-        cipher=SecretCipher(settings.secrets_key),
+        cipher=load_cipher(settings),
         signing_key=signing_key,
         retry_schedule=settings.webhook_retry_schedule,
         new_id=system.new_id,
@@ -158,10 +168,13 @@ async def _publish_and_deliver_webhooks(
     settings: Settings, policies: RetryPolicies, clock: DatabaseClock
 ) -> None:
     async with _open_connections(settings, clock) as (database, client):
-        await check_canaries(database, CredentialKeys(settings.credentials_key), clock())
+        await require_readable_accounts(database, settings)
         signing_key = await load_signing_key(settings, database)
         await _run_until_stopped(
-            describe_worker(settings),
+            [
+                describe_worker(settings),
+                *warning_lines(await key_warnings(database, settings)),
+            ],
             webhook_delivery(settings, database, client, signing_key=signing_key, now=clock),
             _publishing(settings, database, client, policies, clock, _worker_stats()),
         )
@@ -169,9 +182,13 @@ async def _publish_and_deliver_webhooks(
 
 async def _only_deliver_webhooks(settings: Settings, clock: DatabaseClock) -> None:
     async with _open_connections(settings, clock) as (database, client):
+        await require_readable_webhooks(database, settings)
         signing_key = await load_signing_key(settings, database)
         await _run_until_stopped(
-            "  worker   delivers webhooks, and publishes nothing",
+            [
+                "  worker   delivers webhooks, and publishes nothing",
+                *warning_lines(await key_warnings(database, settings)),
+            ],
             webhook_delivery(settings, database, client, signing_key=signing_key, now=clock),
         )
 
@@ -196,11 +213,13 @@ async def _open_connections(
                 begin_cleanup()
 
 
-async def _run_until_stopped(role: str, *services: AbstractAsyncContextManager[None]) -> None:
-    """Print the banner with the role of the process, and run the services until a stop signal."""
+async def _run_until_stopped(
+    banner: Sequence[str], *services: AbstractAsyncContextManager[None]
+) -> None:
+    """Print the version and the lines of the banner, and run the services until a stop signal."""
     stopped = asyncio.Event()
     _stop_on_signals(stopped.set)
-    click.echo(f"post-results {__version__}\n{role}")
+    click.echo("\n".join([f"post-results {__version__}", *banner]))
     async with exit_together(*services):
         await stopped.wait()
 
@@ -231,8 +250,13 @@ async def _publishing(
         duplicate_check = run_periodically(
             "check_duplicates", partial(check_due, context), interval=DUPLICATE_CHECK_INTERVAL
         )
+        key_record = run_periodically(
+            "record_worker_keys",
+            lambda: record_keys(database, context.secrets.cipher, now()),
+            interval=RECORD_INTERVAL,
+        )
         async with exit_together(
-            credential_verification, duplicate_check, run_in_background(worker)
+            key_record, credential_verification, duplicate_check, run_in_background(worker)
         ):
             yield
 
@@ -246,9 +270,14 @@ def _make_context(
     now: Clock,
 ) -> WorkerContext:
     system = make_system_functions(now)
+    cipher = load_cipher(settings)
     return WorkerContext(
         claims=ClaimService(
-            database=database, publisher=OPERATOR_PUBLISHER, new_id=system.new_id, clock=now
+            database=database,
+            publisher=OPERATOR_PUBLISHER,
+            key_ids=cipher.key_ids,
+            new_id=system.new_id,
+            clock=now,
         ),
         reports=ReportService(
             database=database,
@@ -259,13 +288,15 @@ def _make_context(
         ),
         secrets=PublishingSecrets(
             database=database,
-            keys=CredentialKeys(settings.credentials_key),
+            cipher=cipher,
             files=CredentialFiles(settings.credentials_dir),
             clock=now,
             sleep=system.sleep,
         ),
         pauses=AccountPauses(database=database, clock=now, random=system.random),
-        duplicate_checks=DuplicateCheckService(database=database, clock=now),
+        duplicate_checks=DuplicateCheckService(
+            database=database, key_ids=cipher.key_ids, clock=now
+        ),
         adapters=make_adapters(
             sandbox_file=settings.sandbox_file, client=client, now=now, sleep=system.sleep
         ),

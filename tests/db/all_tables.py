@@ -13,7 +13,6 @@ from app.db.models import (
     AccountCredentials,
     AccountPause,
     Base,
-    CredentialCanary,
     DestinationCheckpoint,
     DuplicateCheck,
     Event,
@@ -23,6 +22,7 @@ from app.db.models import (
     Webhook,
     WebhookDelivery,
     WebhookDeliveryAttempt,
+    WorkerKey,
     Workspace,
 )
 from app.db.tools.invariants import RULES
@@ -239,7 +239,7 @@ async def _add_evidence_and_deliveries(database: Database, ids: Ids) -> None:
 
 
 async def _add_encrypted_rows(database: Database, ids: Ids) -> None:
-    encrypted = {"key_id": "0123456789abcdef", "sealed": b"\x00\xff"}
+    encrypted = {"key_id": "0123456789abcdef", "ciphertext": b"\x00\xff"}
     rows = [
         AccountCredentials(
             workspace_id=ids.workspace,
@@ -256,7 +256,7 @@ async def _add_encrypted_rows(database: Database, ids: Ids) -> None:
         DestinationCheckpoint(
             workspace_id=ids.workspace, destination_id=ids.failed, updated_at=NOW, **encrypted
         ),
-        CredentialCanary(**encrypted),
+        WorkerKey(key_id="fernet-1", seen_at=NOW),
     ]
     await database.write_all_workspaces(lambda session: insert_objects(session, *rows))
 

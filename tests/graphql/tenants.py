@@ -9,7 +9,7 @@ from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.events import Event, EventKind
 from app.domain.failure_groups import group_of
 from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId, WorkspaceId
-from tests.credential_rows import KEYS, add_credentials, public_key
+from tests.credential_rows import KEY, add_credentials
 from tests.db.repositories.event_rows import append_test_events
 from tests.factories import (
     NOW,
@@ -36,7 +36,7 @@ NO_LIMITS = {
     "GRAPHQL_MAX_NODES": "100000",
     "GRAPHQL_MAX_ROOT_FIELDS": "1000",
     "GRAPHQL_MAX_TOKENS": "100000",
-    "CREDENTIALS_SEAL": public_key(KEYS).text,
+    "SECRETS_KEY": KEY,
 }
 OWN_WORKSPACE = WorkspaceId(UUID("00000000-0000-4000-8000-000000000001"))
 FOREIGN_WORKSPACE = WorkspaceId(UUID("00000000-0000-4000-8000-000000000002"))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.domain.credentials import UnreadableSecrets
 from app.domain.destinations import Backlog
 from app.domain.errors import ErrorCode
 from app.observability.metrics import Metrics, render_metrics
@@ -64,7 +65,13 @@ def existing_label_values() -> LabelValues:
     for code in (None, *ErrorCode):
         metrics.operations_finished("query", code)
     metrics.transition_committed(ADAPTER_PLATFORMS[0], ENDED)
-    page = render_metrics(metrics, is_ready=True, backlog=Backlog(0, 0, None), now=NOW)
+    page = render_metrics(
+        metrics,
+        is_ready=True,
+        backlog=Backlog(0, 0, None),
+        unreadable=UnreadableSecrets(None, 0, 0),
+        now=NOW,
+    )
     values: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     values["up"]["job"].add("post-results")  # by Prometheus itself
     for family in text_string_to_metric_families(page.decode()):
@@ -100,7 +107,7 @@ def test_every_metric_label_and_value_exists() -> None:
         name: [] for name in found
     }
     assert all("post_results_" in found[name] for name in found if name != "PostResultsDown")
-    assert (len(rules()), len(dashboard()["panels"])) == (10, 15)
+    assert (len(rules()), len(dashboard()["panels"])) == (11, 15)
 
 
 @pytest.mark.parametrize(

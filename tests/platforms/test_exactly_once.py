@@ -20,7 +20,7 @@ from app.domain.settlement import DUPLICATE_CHECK_DELAY
 from app.outbound.client import OutboundClient
 from app.platforms import make_adapters
 from app.platforms.protocol import LookupFailure, NotPublished, PlatformAdapter, PublishRequest
-from app.services.credential_keys import CredentialKeys
+from app.services.secret_cipher import SecretCipher
 from tests.credential_rows import add_credentials
 from tests.factories import add_account, add_post, add_workspace, queued
 from tests.graphql.schema.mutations.mutation_calls import stored_events
@@ -34,7 +34,7 @@ from tests.platforms.proxied_platforms import (
 )
 from tests.platforms.publish_requests import MemoryCredentials, publish_request
 from tests.worker.worker_bench import (
-    CREDENTIALS_KEY,
+    SECRETS_KEY,
     MovableClock,
     SentPost,
     WorkerBench,
@@ -296,9 +296,9 @@ async def add_mastodon_post(database: Database, account: ProxiedAccount) -> Sent
     account_id = await add_account(
         database, workspace, platform="mastodon", publisher=AccountPublisher.MASTODON
     )
-    keys = CredentialKeys([CREDENTIALS_KEY])
+    cipher = SecretCipher([SECRETS_KEY])
     await add_credentials(
-        database, workspace, account_id, account.credentials, keys=keys, platform="mastodon"
+        database, workspace, account_id, account.credentials, cipher=cipher, platform="mastodon"
     )
     due = queued(datetime.now(UTC))
     post = await add_post(database, workspace, {account_id: due}, submitted_now=True)

@@ -81,7 +81,9 @@ async def add_unclaimable(
 def claim_service(
     database: Database, publisher: Publisher = OPERATOR_PUBLISHER, now: datetime = NOW
 ) -> ClaimService:
-    return ClaimService(database=database, publisher=publisher, new_id=uuid4, clock=lambda: now)
+    return ClaimService(
+        database=database, publisher=publisher, key_ids=None, new_id=uuid4, clock=lambda: now
+    )
 
 
 def account_pauses(database: Database, now: datetime = NOW) -> AccountPauses:

@@ -23,7 +23,7 @@ from app.services.accounts import set_account_credentials, update_account
 from app.services.credentials import prepare_credentials
 from app.services.posts import create_posts
 from tests.clients import Tenant
-from tests.credential_rows import KEYS, VALUES, public_key
+from tests.credential_rows import CIPHER, VALUES
 from tests.db.all_tables import all_rows
 from tests.factories import (
     NOW,
@@ -80,7 +80,7 @@ async def test_pause_is_extended_and_never_shortened(acme: Tenant) -> None:
 async def test_pause_ends_with_another_publisher_and_with_new_credentials(acme: Tenant) -> None:
     database, workspace = acme.database, acme.workspace
     account, other = [await add_account(database, workspace, platform="x") for _ in range(2)]
-    credentials = prepare_credentials(parse_credentials(VALUES), public_key(KEYS), b"")
+    credentials = prepare_credentials(parse_credentials(VALUES), CIPHER, b"")
     other_end = NOW + 2 * MINUTE
 
     async def update(changes: AccountUpdate) -> None:

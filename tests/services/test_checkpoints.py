@@ -9,11 +9,11 @@ from app.db.repositories.checkpoints import find_checkpoint
 from app.domain.credentials import MAX_CHECKPOINT_BYTES
 from app.domain.destinations import DestinationState, ErrorCategory, Outcome
 from app.services.claims import Claim
-from app.services.credential_keys import CredentialKeys
 from app.services.retries import retry_one_post
+from app.services.secret_cipher import SecretCipher
 from tests.credential_rows import (
-    KEYS,
-    OTHER_KEYS,
+    CIPHER,
+    OTHER_CIPHER,
     StoppedClock,
     add_checkpoint,
     publishing_secrets,
@@ -116,24 +116,23 @@ async def test_checkpoint_of_another_key_prevents_publishing(
     database: Database, claim: Claim
 ) -> None:
     await publishing_secrets(database).checkpoint(claim).save({"container": "1"})
-    assert KEYS.current is not None
 
     assert await publish_problem(
-        publishing_secrets(database, keys=OTHER_KEYS).checkpoint(claim).load()
+        publishing_secrets(database, cipher=OTHER_CIPHER).checkpoint(claim).load()
     ) == (
         ErrorCategory.TRANSIENT,
         "CHECKPOINT_NOT_READABLE",
-        "The worker cannot read what the last attempt has stored: CREDENTIALS_KEY does not have the key"
-        f" {KEYS.current.id}. The operator can add the key to CREDENTIALS_KEY.",
+        "The worker cannot read what the last attempt has stored: SECRETS_KEY does not have the key"
+        f" {CIPHER.key_id}. The operator can run `post-results secrets check`.",
     )
 
 
 async def test_checkpoint_is_not_saved_without_a_key(database: Database, claim: Claim) -> None:
-    checkpoint = publishing_secrets(database, keys=CredentialKeys([])).checkpoint(claim)
+    checkpoint = publishing_secrets(database, cipher=SecretCipher([])).checkpoint(claim)
 
     assert await publish_problem(checkpoint.save({"container": "1"})) == (
         ErrorCategory.TRANSIENT,
-        "NO_CREDENTIALS_KEY",
-        "The worker cannot store the progress of the attempt, because CREDENTIALS_KEY is not set.",
+        "NO_SECRETS_KEY",
+        "The worker cannot store the progress of the attempt, because SECRETS_KEY is not set.",
     )
     assert await checkpoint.load() is None

@@ -24,9 +24,8 @@ from app.platforms.protocol import (
     PlatformAdapter,
 )
 from app.services.credential_files import CredentialFiles
-from app.services.credential_verification import CredentialVerifier, identify
-from app.services.credentials import CredentialsToSet
-from tests.credential_rows import KEYS, VALUES, public_key
+from app.services.credentials import CredentialsToSet, CredentialVerifier, identify
+from tests.credential_rows import CIPHER, VALUES
 from tests.platforms.verifying_platform import VerifyingPlatform
 
 WORKSPACE = WorkspaceId(UUID(int=1))
@@ -37,7 +36,7 @@ NOT_VERIFIED = "The credentials were not verified."
 
 
 def to_set(values: object = VALUES) -> CredentialsToSet:
-    return CredentialsToSet(parse_credentials(values), public_key(KEYS), "fingerprint")
+    return CredentialsToSet(parse_credentials(values), CIPHER, "fingerprint")
 
 
 async def verify(
@@ -64,7 +63,7 @@ async def test_verified_credentials_have_their_account() -> None:
     verified = await verify(VerifyingPlatform(ALICE))
 
     assert verified == CredentialsToSet(
-        parse_credentials(VALUES), verified.key, "fingerprint", identity=ALICE
+        parse_credentials(VALUES), CIPHER, "fingerprint", identity=ALICE
     )
 
 

@@ -14,14 +14,14 @@ from app.db.repositories.credentials import delete_credentials
 from app.domain.destinations import ErrorCategory
 from app.platforms.protocol import CredentialValues, NotPublished, OutcomeUnknown
 from app.services.claims import Claim
-from app.services.credential_keys import CredentialKeys
 from app.services.publishing_secrets import REFRESH_LEASE, AccountSecrets
+from app.services.secret_cipher import SecretCipher
 from tests.credential_rows import (
-    KEYS,
-    OTHER_KEYS,
-    OTHER_PRIVATE_KEY,
+    CIPHER,
+    KEY,
+    OTHER_CIPHER,
+    OTHER_KEY,
     PLATFORM,
-    PRIVATE_KEY,
     VALUES,
     StoppedClock,
     add_credentials,
@@ -40,7 +40,7 @@ NO_CREDENTIALS = (
     "No credentials are stored for the account. Connect it again, or use setAccountCredentials."
 )
 RUN_CHECK = (
-    ". The operator can run `post-results credentials check`. Otherwise, set the credentials again with"
+    ". The operator can run `post-results secrets check`. Otherwise, set the credentials again with"
     " setAccountCredentials."
 )
 ANOTHER_FAILED = "Another worker could not renew the access of the account."
@@ -115,26 +115,25 @@ async def test_worker_reads_stored_credentials(database: Database, claim: Claim)
 
 
 async def test_older_key_reads_credentials(database: Database, claim: Claim) -> None:
-    both = CredentialKeys([OTHER_PRIVATE_KEY, PRIVATE_KEY])
+    both = SecretCipher([OTHER_KEY, KEY])
 
-    assert await publishing_secrets(database, keys=both).credentials(claim).get() == tokens(1)
+    assert await publishing_secrets(database, cipher=both).credentials(claim).get() == tokens(1)
 
 
 @pytest.mark.parametrize(
-    ("keys", "reason"),
+    ("cipher", "reason"),
     [
-        (OTHER_KEYS, "CREDENTIALS_KEY does not have the key {key_id}"),
-        (CredentialKeys([]), "CREDENTIALS_KEY is not set"),
+        (OTHER_CIPHER, "SECRETS_KEY does not have the key {key_id}"),
+        (SecretCipher([]), "SECRETS_KEY is not set"),
     ],
 )
 async def test_credentials_of_another_key_fail_as_transient(
-    database: Database, claim: Claim, keys: CredentialKeys, reason: str
+    database: Database, claim: Claim, cipher: SecretCipher, reason: str
 ) -> None:
-    assert KEYS.current is not None
-    reason = reason.format(key_id=KEYS.current.id)
+    reason = reason.format(key_id=CIPHER.key_id)
 
     assert await publish_problem(
-        publishing_secrets(database, keys=keys).credentials(claim).get()
+        publishing_secrets(database, cipher=cipher).credentials(claim).get()
     ) == (
         ErrorCategory.TRANSIENT,
         "CREDENTIALS_NOT_READABLE",
@@ -163,16 +162,15 @@ async def test_credentials_copied_to_another_account_are_not_readable(
     workspace = claim.lease.workspace_id if same_workspace else await add_workspace(database)
     account = await add_account(database, workspace, id=7, platform=PLATFORM)
     await add_credentials(database, workspace, account)
-    copied = select(AccountCredentials.sealed).where(AccountCredentials.account_id == 7)
+    copied = select(AccountCredentials.ciphertext).where(AccountCredentials.account_id == 7)
     async with database.write_engine.begin() as connection:
-        sealed = await connection.scalar(copied)
-        await connection.execute(update(AccountCredentials).values(sealed=sealed))
+        ciphertext = await connection.scalar(copied)
+        await connection.execute(update(AccountCredentials).values(ciphertext=ciphertext))
 
     assert await publish_problem(publishing_secrets(database).credentials(claim).get()) == (
         ErrorCategory.TRANSIENT,
         "CREDENTIALS_NOT_READABLE",
-        "The worker cannot read the credentials of the account: the data was changed, or copied from another"
-        f" row{RUN_CHECK}",
+        f"The worker cannot read the credentials of the account: it belongs to another row{RUN_CHECK}",
     )
 
 

@@ -1,17 +1,31 @@
 """Encryption of stored secrets: rotation of keys, the row of a secret, and what cannot be decrypted."""
 
+import re
+from dataclasses import replace
+
 import pytest
 
+from app.domain.credentials import EncryptedData
 from app.domain.errors import Conflict
 from app.services.secret_cipher import SecretCipher, SecretNotReadable, new_secrets_key
 from app.settings import read_settings
 from tests.domain.errors import expect_error
+from tests.old_credential_rows import (
+    OLD_CHECKPOINT,
+    OLD_CHECKPOINT_ROW,
+    OLD_CREDENTIALS,
+    OLD_CREDENTIALS_ROW,
+    OLD_KEY_ID,
+    OTHER_OLD_KEY,
+)
+from tests.old_credential_rows import OLD_KEY as OLD_CREDENTIALS_KEY
 
 OLD_KEY, NEW_KEY = new_secrets_key(), new_secrets_key()
 OLD, NEW, BOTH = SecretCipher([OLD_KEY]), SecretCipher([NEW_KEY]), SecretCipher([NEW_KEY, OLD_KEY])
 NO_KEY = SecretCipher([])
 SECRET = "whsec_\0 é☀"
 ROW = "webhook:1:2"
+DATA = b'{"password": "\0 \xf0\x9f\x94\x91"}'
 
 NOT_DECRYPTED = "no key of SECRETS_KEY decrypts it"
 
@@ -68,6 +82,111 @@ def test_nothing_is_encrypted_or_decrypted_without_a_key() -> None:
     assert reading_problem(NO_KEY, encrypted) == "SECRETS_KEY is not set"
     with pytest.raises(SecretNotReadable, match="SECRETS_KEY is not set"):
         NO_KEY.reencrypt(encrypted, ROW)
+
+
+def data_problem(cipher: SecretCipher, encrypted: EncryptedData, row: str = ROW) -> str:
+    with pytest.raises(SecretNotReadable) as caught:
+        cipher.decrypt_data(encrypted, row)
+    return str(caught.value)
+
+
+def test_encrypted_data_name_their_key_and_format() -> None:
+    encrypted = OLD.encrypt_data(DATA, ROW)
+
+    assert OLD.key_id is not None
+    assert re.fullmatch("fernet-[0-9a-f]{16}", OLD.key_id)
+    assert encrypted.key_id == OLD.key_id
+    assert encrypted.ciphertext.startswith(b"gAAAAA")
+    assert DATA not in encrypted.ciphertext
+    assert repr(encrypted) == f"EncryptedData(key_id='{OLD.key_id}')"
+    assert OLD.decrypt_data(encrypted, ROW) == BOTH.decrypt_data(encrypted, ROW) == DATA
+    assert BOTH.encrypt_data(DATA, ROW).key_id == NEW.key_id
+    assert BOTH.key_ids == {NEW.key_id, OLD.key_id}
+
+
+def test_key_id_is_stable_and_does_not_have_the_key() -> None:
+    assert SecretCipher(["c2VjcmV0cyBrZXkgb2YgdGhlIHRlc3RzIG9ubHkhISE="]).key_id == (
+        "fernet-7c5b738b08b77239"
+    )
+
+
+def test_other_key_than_the_first_can_be_named() -> None:
+    assert BOTH.encrypt_data(DATA, ROW, OLD.key_id).key_id == OLD.key_id
+    assert NEW.encrypt_data(DATA, ROW, OLD.key_id).key_id == NEW.key_id
+
+
+def test_data_of_a_missing_key_are_not_readable() -> None:
+    encrypted = OLD.encrypt_data(DATA, ROW)
+
+    assert data_problem(NEW, encrypted) == f"SECRETS_KEY does not have the key {OLD.key_id}"
+    assert data_problem(NO_KEY, encrypted) == "SECRETS_KEY is not set"
+    assert expect_error(Conflict, NO_KEY.encrypt_data, DATA, ROW).message.startswith(
+        "This server cannot store secrets, because SECRETS_KEY is not set."
+    )
+
+
+@pytest.mark.parametrize("row", ["webhook:1:3", "webhook:2:2", "webhook:1", ""])
+def test_data_of_another_row_are_not_readable(row: str) -> None:
+    assert data_problem(OLD, OLD.encrypt_data(DATA, ROW), row) == "it belongs to another row"
+
+
+def test_changed_data_are_not_readable() -> None:
+    encrypted = OLD.encrypt_data(DATA, ROW)
+    damaged = [b"", encrypted.ciphertext[:-4], encrypted.ciphertext + b"A", bytes(80)]
+
+    problems = {
+        data_problem(OLD, replace(encrypted, ciphertext=ciphertext)) for ciphertext in damaged
+    }
+
+    assert problems == {"the data was changed, or copied from another row"}
+
+
+def test_data_of_the_version_before_are_decrypted_with_its_key() -> None:
+    cipher = SecretCipher([NEW_KEY], [OTHER_OLD_KEY, OLD_CREDENTIALS_KEY])
+
+    assert cipher.decrypt_data(OLD_CREDENTIALS, OLD_CREDENTIALS_ROW) == (
+        b'{"appPassword":"abcd-efgh-ijkl-mnop","identifier":"alice.test"}'
+    )
+    assert cipher.decrypt_data(OLD_CHECKPOINT, OLD_CHECKPOINT_ROW) == b'{"container":"17889"}'
+    assert cipher.encrypt_data(DATA, ROW, OLD_KEY_ID).key_id == NEW.key_id
+    assert OLD_KEY_ID in cipher.key_ids
+
+
+def test_data_of_the_version_before_are_not_readable_in_another_row_or_without_a_key() -> None:
+    cipher = SecretCipher([NEW_KEY], [OLD_CREDENTIALS_KEY])
+    changed = "the data was changed, or copied from another row"
+    copied = OLD_CREDENTIALS_ROW.replace(":7:", ":8:")
+    cut = replace(OLD_CREDENTIALS, ciphertext=OLD_CREDENTIALS.ciphertext[:20])
+
+    assert data_problem(cipher, OLD_CREDENTIALS, copied) == changed
+    assert data_problem(cipher, cut, OLD_CREDENTIALS_ROW) == changed
+    missing = f"CREDENTIALS_KEY does not have the key {OLD_KEY_ID}"
+    assert data_problem(NEW, OLD_CREDENTIALS, OLD_CREDENTIALS_ROW) == missing
+    other = SecretCipher([NEW_KEY], [OTHER_OLD_KEY])
+    assert data_problem(other, OLD_CREDENTIALS, OLD_CREDENTIALS_ROW) == missing
+
+
+def test_key_of_the_version_before_is_ignored_without_secrets_key() -> None:
+    """Tokens that a platform renews could not be stored."""
+    cipher = SecretCipher([], [OLD_CREDENTIALS_KEY])
+
+    assert cipher.key_ids == frozenset()
+    assert data_problem(cipher, OLD_CREDENTIALS, OLD_CREDENTIALS_ROW) == "SECRETS_KEY is not set"
+
+
+def test_secret_of_the_version_before_is_decrypted() -> None:
+    """Signing secrets have the same format as before."""
+    cipher = SecretCipher(["c2VjcmV0cyBrZXkgb2YgdGhlIHRlc3RzIG9ubHkhISE="])
+
+    assert (
+        cipher.decrypt(
+            "gAAAAABrD53TnfPTTcs_CXhLBvU62HrW4lXE_IB9Mdlw3TQcsORvQtZayugjKqjx8TJS43QTyKtXgU2IgtDNQ7ho0NxYJxtZjtX"
+            "XUACsz7fRvALSdiRq-P_KelOhzkV7NH-z_6P9ssFRkVpfJV9lYMzgqGb1LIMnrHp3pdpElZrJcX4eg-jwIAtBfLjIdT0Qr0ZDXSD"
+            "9I0fG_wi1K4xW5UVhjEhzyX_fNeALNJsv-rG8UnW1ka_9ZFJKmDw4EvBT4i8HpCy5wkUj",
+            "webhook:11111111-2222-4333-8444-555555555555:aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee",
+        )
+        == "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    )
 
 
 def test_new_keys_are_random_and_valid_settings() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -30,12 +31,12 @@ from app.services.credentials import CredentialsToSet
 from app.services.stored_credential_verification import StoredCredentialVerifier
 from app.services.unit_of_work import WriteContext
 from tests.credential_rows import (
-    KEYS,
+    CIPHER,
+    OTHER_CIPHER,
     PLATFORM,
     VALUES,
     StoppedClock,
     add_credentials,
-    public_key,
     publishing_secrets,
     stored_values,
 )
@@ -247,7 +248,7 @@ async def test_credentials_that_a_server_has_verified_are_verified_by_a_worker(
     bench = await Bench.create(database, ACCEPTED)
     await bench.verify()
     verified = CredentialsToSet(
-        parse_credentials(OTHER_VALUES), public_key(KEYS), "fingerprint", identity=ACCEPTED
+        parse_credentials(OTHER_VALUES), CIPHER, "fingerprint", identity=ACCEPTED
     )
     bench.clock.now += MINUTE
     await set_account_credentials(
@@ -431,6 +432,18 @@ async def test_unreadable_credentials_are_retried_with_the_reason(database: Data
         " not set.",
     )
     assert (await bench.account()).needs_reconnection_since is None
+
+
+async def test_credentials_of_a_missing_key_are_left_to_other_workers(database: Database) -> None:
+    bench = await Bench.create(database, ACCEPTED)
+    before = await bench.state()
+    verifier = bench.verifier
+    other = replace(verifier, secrets=replace(verifier.secrets, cipher=OTHER_CIPHER))
+
+    await other.verify_due()
+
+    assert await bench.state() == before == State(None, NOW, 0, None)
+    assert await bench.verify() == State(NOW, None, 1, None)
 
 
 async def test_reason_has_no_secret(database: Database) -> None:

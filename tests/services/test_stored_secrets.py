@@ -1,4 +1,4 @@
-"""All stored secrets: which of them no key decrypts, and what is encrypted with another key."""
+"""Stored secrets of webhooks: which of them no key decrypts, and what is encrypted with another key."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -8,14 +8,14 @@ import pytest
 from app.db.core.database import Database
 from app.db.repositories.webhooks import update_webhooks
 from app.domain.ids import WebhookId
-from app.services.secret_cipher import SecretCipher, new_secrets_key
+from app.services.secret_cipher import SecretCipher, new_secrets_key, webhook_row
 from app.services.stored_secrets import (
-    Reencryption,
+    Rotation,
     UnreadableSecret,
     find_unreadable,
-    reencrypt_secrets,
+    rotate_secrets,
 )
-from app.services.webhook_deliveries import decrypted_secrets, secret_row
+from app.services.webhook_deliveries import decrypted_secrets
 from tests.factories import NOW, add_workspace
 from tests.services.webhook_calls import TenantWithoutServer
 from tests.webhook_events import stored_webhook
@@ -37,7 +37,7 @@ async def add_previous_secret(
     acme: TenantWithoutServer, webhook_id: WebhookId, cipher: SecretCipher, expires_in: timedelta
 ) -> None:
     stored = await stored_webhook(acme.database, acme.workspace, webhook_id)
-    row = secret_row(acme.workspace, webhook_id)
+    row = webhook_row(acme.workspace, webhook_id)
     changed = replace(
         stored,
         encrypted_previous_secret=cipher.encrypt(PREVIOUS_SECRET, row),
@@ -53,6 +53,10 @@ async def secrets_that_sign(
     return decrypted_secrets(cipher, acme.workspace, stored, NOW)
 
 
+async def rotate(acme: TenantWithoutServer) -> Rotation:
+    return await rotate_secrets(acme.database, BOTH, NOW, discards_unreadable=False)
+
+
 async def test_unreadable_secrets_are_named_and_all_others_encrypted_again(
     acme: TenantWithoutServer,
 ) -> None:
@@ -65,12 +69,14 @@ async def test_unreadable_secrets_are_named_and_all_others_encrypted_again(
     lost_before = await stored_webhook(acme.database, acme.workspace, lost)
     problem = "secret: no key of SECRETS_KEY decrypts it"
     unreadable = [
-        UnreadableSecret(lost, "CRM", "Acme", problem),
-        UnreadableSecret(other_lost, None, "Zeta", problem),
+        UnreadableSecret("Acme", f"webhook {lost} (CRM)", problem),
+        UnreadableSecret("Zeta", f"webhook {other_lost}", problem),
     ]
 
     assert await find_unreadable(acme.database, BOTH, NOW) == unreadable
-    assert await reencrypt_secrets(acme.database, BOTH, NOW) == Reencryption(2, unreadable)
+    assert await rotate_secrets(acme.database, BOTH, NOW, discards_unreadable=False) == Rotation(
+        3, 0, unreadable
+    )
 
     assert await secrets_that_sign(acme, readable, NEW) == [SECRET, PREVIOUS_SECRET]
     assert await secrets_that_sign(zeta, other_readable, NEW) == [SECRET]
@@ -90,7 +96,9 @@ async def test_expired_previous_secret_is_removed(
     webhook_id = await add_webhook(acme.database, acme.workspace, cipher=OLD)
     await add_previous_secret(acme, webhook_id, cipher, expires_in)
 
-    assert await reencrypt_secrets(acme.database, BOTH, NOW) == Reencryption(1, [])
+    assert await rotate_secrets(acme.database, BOTH, NOW, discards_unreadable=False) == Rotation(
+        1, 0, []
+    )
 
     stored = await stored_webhook(acme.database, acme.workspace, webhook_id)
     assert (stored.encrypted_previous_secret, stored.previous_secret_expires_at) == (None, None)
@@ -104,8 +112,10 @@ async def test_unreadable_previous_secret_stays_until_it_expires(acme: TenantWit
     before = await stored_webhook(acme.database, acme.workspace, webhook_id)
 
     problem = "previous secret: no key of SECRETS_KEY decrypts it"
-    unreadable = [UnreadableSecret(webhook_id, None, "Acme", problem)]
-    assert await reencrypt_secrets(acme.database, BOTH, NOW) == Reencryption(0, unreadable)
+    unreadable = [UnreadableSecret("Acme", f"webhook {webhook_id}", problem)]
+    assert await rotate_secrets(acme.database, BOTH, NOW, discards_unreadable=False) == Rotation(
+        1, 0, unreadable
+    )
 
     after = await stored_webhook(acme.database, acme.workspace, webhook_id)
     assert replace(after, encrypted_secret=before.encrypted_secret) == before
@@ -124,6 +134,6 @@ async def test_unreadable_previous_secret_is_found_until_it_expires(
 
     problem = "previous secret: no key of SECRETS_KEY decrypts it"
     assert await find_unreadable(acme.database, NEW, NOW) == [
-        UnreadableSecret(webhook_id, None, "Acme", problem)
+        UnreadableSecret("Acme", f"webhook {webhook_id}", problem)
     ]
     assert await find_unreadable(acme.database, NEW, NOW + HOUR) == []

@@ -93,6 +93,7 @@ class PublisherRules(ModelMachine):
         service = ClaimService(
             database=self._database,
             publisher=publisher,
+            key_ids=None,
             new_id=uuid4,
             clock=lambda: self.model.now,
         )

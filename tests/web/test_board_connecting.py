@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Locator, expect
 
-from app.services.credential_keys import new_private_key
 from app.services.secret_cipher import new_secrets_key
 from tests.platforms.bluesky.scripted_pds import (
     APP_PASSWORD,
@@ -35,7 +34,6 @@ from tests.webhook_receiver import LOOPBACK_SETTINGS
 SETTINGS = {
     **LOOPBACK_SETTINGS,
     "SECRETS_KEY": new_secrets_key(),
-    "CREDENTIALS_KEY": new_private_key(),
 }
 SESSION = {"did": DID, "handle": "alice.test", "active": True}
 REFUSED_CODE = response(400, {"error": "invalid_grant"})

@@ -21,8 +21,8 @@ from app.domain.settlement import DUPLICATE_CHECK_DELAY
 from app.domain.verification import VerificationFinding
 from app.platforms.protocol import NotPublished, OutcomeUnknown, PublishRequest
 from app.services.claims import Claim
-from app.services.credential_keys import CredentialKeys
 from app.services.duplicate_checks import DuplicateCheckService
+from app.services.secret_cipher import SecretCipher, new_secrets_key
 from tests.credential_rows import add_credentials
 from tests.domain.attempt_histories import make_failure
 from tests.factories import (
@@ -41,7 +41,8 @@ from tests.raw_statements import run_raw
 from tests.services import publishing_calls
 from tests.services.publishing_calls import report_service
 from tests.worker.worker_bench import (
-    CREDENTIALS_KEY,
+    CIPHER,
+    SECRETS_KEY,
     FakeClock,
     ScriptedPlatform,
     SentPost,
@@ -345,6 +346,25 @@ async def test_paused_account_is_asked_after_its_pause(
     assert len(bench.platform.searches) == 2
 
 
+async def test_account_of_a_missing_key_is_left_to_other_workers(
+    database: Database, workspace: WorkspaceId, account: AccountId
+) -> None:
+    bench = Bench.create(database)
+    await publish_after_unknown(database, workspace, account)
+    await add_credentials(
+        database, workspace, account, platform="mastodon", cipher=SecretCipher([new_secrets_key()])
+    )
+    before = await bench.checks()
+
+    await bench.check_after(DUPLICATE_CHECK_DELAY)
+
+    assert bench.platform.searches == []
+    assert await bench.checks() == before
+    await add_credentials(database, workspace, account, platform="mastodon", cipher=CIPHER)
+    await bench.check_after(DUPLICATE_CHECK_DELAY)
+    assert len(bench.platform.searches) == 1
+
+
 async def test_account_without_access_is_not_asked(
     database: Database, workspace: WorkspaceId, account: AccountId
 ) -> None:
@@ -508,7 +528,7 @@ async def test_search_with_credentials_that_are_newer_than_the_attempts_finds_no
         database,
         workspace,
         account,
-        keys=CredentialKeys([CREDENTIALS_KEY]),
+        cipher=SecretCipher([SECRETS_KEY]),
         platform="mastodon",
         set_at=set_at,
         is_verified=False,
@@ -528,7 +548,7 @@ async def test_outage_during_a_search_is_reported_like_that_of_a_checkpoint(
     asked = bench.platform.searches[0].account
 
     async with Database("sqlite+aiosqlite:////no/such/folder/post-results.db") as missing:
-        checks = DuplicateCheckService(database=missing, clock=bench.clock.now)
+        checks = DuplicateCheckService(database=missing, key_ids=(), clock=bench.clock.now)
         problem = await publish_problem(checks.find_reported(workspace, asked, NOW))
 
     assert problem[:2] == (ErrorCategory.TRANSIENT, "DATABASE_UNAVAILABLE")

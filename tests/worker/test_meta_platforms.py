@@ -12,21 +12,21 @@ from app.domain.accounts import AccountPublisher
 from app.domain.destinations import DestinationState
 from app.outbound.client import OutboundClient
 from app.platforms.meta.adapter import MetaAdapter
-from app.services.credential_keys import CredentialKeys
+from app.services.secret_cipher import SecretCipher
 from tests.credential_rows import add_credentials
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
 from tests.outbound.local_servers import LOCAL_RULES, local_server
 from tests.platforms.meta.adapter_run import CONTAINER, IMAGE, PLATFORMS
 from tests.platforms.meta.stub_graph import NO_RESPONSE, TOKEN, USER, Fault, StubGraph
 from tests.worker.worker_bench import (
-    CREDENTIALS_KEY,
+    SECRETS_KEY,
     FakeClock,
     SentPost,
     WorkerBench,
     is_published,
 )
 
-KEYS = CredentialKeys([CREDENTIALS_KEY])
+CIPHER = SecretCipher([SECRETS_KEY])
 
 
 async def add_connected_post(database: Database, name: str) -> SentPost:
@@ -37,7 +37,7 @@ async def add_connected_post(database: Database, name: str) -> SentPost:
     values = {"userId": USER, "accessToken": TOKEN, "expiresAt": "2026-04-20T15:00:00Z"}
     set_at = NOW - timedelta(days=50)
     await add_credentials(
-        database, workspace, account, values, keys=KEYS, platform=name, set_at=set_at
+        database, workspace, account, values, cipher=CIPHER, platform=name, set_at=set_at
     )
     post = await add_post(
         database, workspace, {account: queued(NOW)}, submitted_now=True, media=[IMAGE]

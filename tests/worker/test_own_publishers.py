@@ -14,7 +14,7 @@ from app.domain.accounts import AccountPublisher
 from app.domain.destinations import DestinationState, Outcome
 from app.outbound.client import OutboundClient
 from app.platforms.webhook_publisher import WebhookPublisher
-from app.services.credential_keys import CredentialKeys
+from app.services.secret_cipher import SecretCipher
 from tests.credential_rows import add_credentials
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
 from tests.outbound.local_servers import (
@@ -26,7 +26,7 @@ from tests.outbound.local_servers import (
 )
 from tests.platforms.test_webhook_publisher import SECRET, http_response
 from tests.worker.worker_bench import (
-    CREDENTIALS_KEY,
+    SECRETS_KEY,
     FakeClock,
     MovableClock,
     RealClock,
@@ -35,7 +35,7 @@ from tests.worker.worker_bench import (
     is_published,
 )
 
-KEYS = CredentialKeys([CREDENTIALS_KEY])
+CIPHER = SecretCipher([SECRETS_KEY])
 DAY = timedelta(days=1)
 
 
@@ -59,7 +59,7 @@ async def add_due_post(database: Database, credentials: dict[str, object]) -> Se
         workspace,
         account,
         credentials,
-        keys=KEYS,
+        cipher=CIPHER,
         platform="linkedin",
         set_at=NOW - DAY,
     )

@@ -19,13 +19,13 @@ from app.platforms.protocol import (
     OutcomeUnknown,
     PublishRequest,
 )
-from app.services.credential_keys import CredentialKeys
+from app.services.secret_cipher import SecretCipher
 from tests.credential_rows import VALUES, add_credentials
 from tests.factories import NOW
 from tests.worker.worker_bench import (
-    CREDENTIALS_KEY,
     PUBLICATION,
     SECOND,
+    SECRETS_KEY,
     WorkerBench,
     add_sent_post,
     is_final,
@@ -33,7 +33,7 @@ from tests.worker.worker_bench import (
     is_unknown,
 )
 
-KEYS = CredentialKeys([CREDENTIALS_KEY])
+CIPHER = SecretCipher([SECRETS_KEY])
 
 
 class PlatformWithAccess:
@@ -87,7 +87,7 @@ async def test_account_without_credentials_needs_reconnection_with_the_reason(
 
 async def test_checkpoint_of_an_attempt_is_passed_to_the_next_one(database: Database) -> None:
     sent = await add_sent_post(database, "acme")
-    await add_credentials(database, sent.workspace, sent.account, keys=KEYS, platform="sandbox")
+    await add_credentials(database, sent.workspace, sent.account, cipher=CIPHER, platform="sandbox")
     platform = PlatformWithAccess(NotPublished(ErrorCategory.TRANSIENT, "BUSY", "Busy."))
     async with bench_of(database, platform).running_worker():
         await sent.wait_until(is_published)  # without jitter, the retry is due immediately
@@ -98,7 +98,7 @@ async def test_checkpoint_of_an_attempt_is_passed_to_the_next_one(database: Data
 
 async def test_checkpoint_of_an_unknown_outcome_is_passed_to_its_lookup(database: Database) -> None:
     sent = await add_sent_post(database, "acme")
-    await add_credentials(database, sent.workspace, sent.account, keys=KEYS, platform="sandbox")
+    await add_credentials(database, sent.workspace, sent.account, cipher=CIPHER, platform="sandbox")
     platform = PlatformWithAccess(OutcomeUnknown("The connection was lost."))
     async with bench_of(database, platform).running_worker():
         await sent.wait_until(is_published)
@@ -112,7 +112,7 @@ async def test_post_not_found_with_credentials_set_since_its_attempt_stays_unkno
 ) -> None:
     sent = await add_sent_post(database, "acme")
     await add_credentials(
-        database, sent.workspace, sent.account, keys=KEYS, platform="sandbox", set_at=set_at
+        database, sent.workspace, sent.account, cipher=CIPHER, platform="sandbox", set_at=set_at
     )
     platform = PlatformWithAccess(
         OutcomeUnknown("The connection was lost."), lookup_result=LookupFailure.NOT_FOUND
@@ -130,7 +130,12 @@ async def test_post_not_found_with_the_credentials_of_its_attempt_is_published_a
 ) -> None:
     sent = await add_sent_post(database, "acme")
     await add_credentials(
-        database, sent.workspace, sent.account, keys=KEYS, platform="sandbox", set_at=NOW - SECOND
+        database,
+        sent.workspace,
+        sent.account,
+        cipher=CIPHER,
+        platform="sandbox",
+        set_at=NOW - SECOND,
     )
     platform = PlatformWithAccess(
         OutcomeUnknown("The connection was lost."), lookup_result=LookupFailure.NOT_FOUND

@@ -30,17 +30,18 @@ from app.platforms.sandbox_store import SandboxStore
 from app.services.account_pauses import AccountPauses
 from app.services.claims import ClaimService
 from app.services.credential_files import CredentialFiles
-from app.services.credential_keys import CredentialKeys
 from app.services.duplicate_checks import DuplicateCheckService
 from app.services.publishing_secrets import PublishingSecrets
 from app.services.reports import ReportService
+from app.services.secret_cipher import SecretCipher
 from app.worker.context import OPERATOR_PUBLISHER, SystemFunctions, WorkerContext
 from app.worker.duplicates import check_due
 from app.worker.stats import WorkerStats
 from app.worker.worker import Worker, run_in_background
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
 
-CREDENTIALS_KEY = "private_Y3JlZGVudGlhbHMga2V5IG9mIHRlc3RzIG9ubHkhISE"
+SECRETS_KEY = "c2VjcmV0cyBrZXkgb2YgdGhlIHRlc3RzIG9ubHkhISE="
+CIPHER = SecretCipher([SECRETS_KEY])
 LEASE = timedelta(minutes=1)
 TIMEOUT_SECONDS = 30
 """Longest time that any step takes on a busy machine; only a failing test takes that long."""
@@ -117,6 +118,7 @@ class WorkerBench:
             claims=ClaimService(
                 database=self.database,
                 publisher=OPERATOR_PUBLISHER,
+                key_ids=CIPHER.key_ids,
                 new_id=self.new_id,
                 clock=self.clock.now,
             ),
@@ -129,13 +131,15 @@ class WorkerBench:
             ),
             secrets=PublishingSecrets(
                 database=self.database,
-                keys=CredentialKeys([CREDENTIALS_KEY]),
+                cipher=CIPHER,
                 files=CredentialFiles(self.credentials_dir),
                 clock=self.clock.now,
                 sleep=self.clock.sleep,
             ),
             pauses=AccountPauses(database=self.database, clock=self.clock.now, random=lambda: 0.5),
-            duplicate_checks=DuplicateCheckService(database=self.database, clock=self.clock.now),
+            duplicate_checks=DuplicateCheckService(
+                database=self.database, key_ids=CIPHER.key_ids, clock=self.clock.now
+            ),
             adapters=self.adapters or {AccountPublisher.SANDBOX: sandbox},
             system=SystemFunctions(
                 now=self.clock.now,

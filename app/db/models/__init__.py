@@ -2,7 +2,7 @@
 
 The primary key of every table starts with the workspace id, and so do foreign keys: a reference to
 another workspace cannot be stored. Exceptions are `workspace` itself, and the tables of the installation:
-`deployment`, which has one row, and `credential_canary`.
+`deployment`, which has one row, and `worker_key`.
 
 The indexes of a table are created in the order in which they are listed, by which SQLite's planner chooses
 among equal plans. Databases have been created in this order, so a new index is added at the end.
@@ -10,7 +10,7 @@ among equal plans. Databases have been created in this order, so a new index is 
 
 from app.db.models.attempts import ATTEMPT_JOIN, Attempt, DuplicateCheck, PublishEvidence
 from app.db.models.base import Base
-from app.db.models.credentials import AccountCredentials, CredentialCanary, DestinationCheckpoint
+from app.db.models.credentials import AccountCredentials, DestinationCheckpoint, WorkerKey
 from app.db.models.destinations import ACCOUNT_JOIN, POST_JOIN, Destination
 from app.db.models.events import Event
 from app.db.models.posts import Post
@@ -35,7 +35,6 @@ __all__ = [
     "ApiKey",
     "Attempt",
     "Base",
-    "CredentialCanary",
     "Deployment",
     "Destination",
     "DestinationCheckpoint",
@@ -48,5 +47,6 @@ __all__ = [
     "Webhook",
     "WebhookDelivery",
     "WebhookDeliveryAttempt",
+    "WorkerKey",
     "Workspace",
 ]

@@ -1,4 +1,4 @@
-"""Tables of encrypted data: credentials of accounts, checkpoints of destinations, and canaries."""
+"""Tables of encrypted data: credentials of accounts, checkpoints of destinations, and the keys of workers."""
 
 from datetime import datetime
 from uuid import UUID
@@ -34,12 +34,14 @@ class AccountCredentials(Base):
             "account_id",
             where="verify_at IS NOT NULL",
         ),
+        # Credentials whose key a worker lacks.
+        Index(None, "workspace_id", "key_id"),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     key_id: Mapped[str]
-    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    ciphertext: Mapped[bytes] = mapped_column(LargeBinary)
     version: Mapped[int]
     set_at: Mapped[datetime]
     """Time at which a client set them; requests to the platform do not change it."""
@@ -62,20 +64,22 @@ class DestinationCheckpoint(Base):
         foreign_key("destination_id", "destination"),
         # Checkpoints to prune.
         Index(None, "updated_at"),
+        # Numbers of checkpoints by key.
+        Index(None, "key_id"),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(primary_key=True)
     destination_id: Mapped[UUID] = mapped_column(primary_key=True)
     key_id: Mapped[str]
-    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    ciphertext: Mapped[bytes] = mapped_column(LargeBinary)
     updated_at: Mapped[datetime]
 
 
-class CredentialCanary(Base):
-    """Known text, encrypted with a key that has encrypted credentials: a worker must have one of the keys."""
+class WorkerKey(Base):
+    """Key of SECRETS_KEY that a worker has, and the time at which one last reported to run with it."""
 
-    __tablename__ = "credential_canary"
+    __tablename__ = "worker_key"
     __table_args__ = (check("key_id", "key_id <> ''"),)
 
     key_id: Mapped[str] = mapped_column(primary_key=True)
-    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    seen_at: Mapped[datetime]

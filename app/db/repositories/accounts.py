@@ -8,7 +8,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, and_, bindparam, case, func, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, and_, bindparam, case, exists, func, or_, select
 
 from app.db.core.conditions import any_of, sort_key
 from app.db.core.database import AllWorkspacesReader, Reader
@@ -38,10 +38,11 @@ from app.db.core.statements import (
 from app.db.core.types import UtcDateTime, field_names
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import acquire_advisory_lock, write_rows
-from app.db.models import ACCOUNT_JOIN, POST_JOIN, Account, Destination, Post
+from app.db.models import ACCOUNT_JOIN, POST_JOIN, Account, AccountCredentials, Destination, Post
 from app.db.repositories.account_filters import account_conditions, blocked_condition
 from app.db.repositories.destination_filters import AWAITS_OUTCOME
 from app.domain.accounts import Account as DomainAccount
+from app.domain.accounts import AccountPublisher
 from app.domain.destinations import PERMANENT_CATEGORIES, DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import CANCELLED
 from app.domain.ids import AccountId, PostId
@@ -281,6 +282,28 @@ async def due_post_ids(
     """Return posts with a due destination on the account, earliest due first."""
     rows = await reader.rows(_DUE_POST_IDS, account_id=account_id, now=now, limit=limit)
     return [PostId(row.post_id) for row in rows]
+
+
+async def has_sandbox_accounts(reader: AllWorkspacesReader) -> bool:
+    """Return whether any workspace has an account of the sandbox without credentials: it needs none."""
+    ((has_account,),) = await reader.rows(_HAS_SANDBOX_ACCOUNTS)
+    return bool(has_account)
+
+
+_HAS_SANDBOX_ACCOUNTS = AllWorkspacesStatement(
+    select(
+        exists().where(
+            Account.publisher == AccountPublisher.SANDBOX,
+            ~exists()
+            .where(
+                AccountCredentials.workspace_id == Account.workspace_id,
+                AccountCredentials.account_id == Account.id,
+            )
+            .correlate(Account),
+        )
+    ),
+    reason="a worker serves all workspaces",
+)
 
 
 async def count_queued_destinations(reader: Reader, account_id: AccountId) -> int:

@@ -12,7 +12,7 @@ from app.db.core.statements import AllWorkspacesStatement, Statement
 from app.db.core.write_session import AllWorkspacesWriteSession, WriteSession
 from app.db.core.writes import insert_with_on_conflict
 from app.db.models import Destination, DestinationCheckpoint
-from app.domain.credentials import SealedData
+from app.domain.credentials import EncryptedData
 from app.domain.destinations import Outcome
 from app.domain.ids import DestinationId
 
@@ -22,14 +22,14 @@ _DESTINATION_JOIN = and_(
 )
 
 
-async def find_checkpoint(reader: Reader, destination_id: DestinationId) -> SealedData | None:
+async def find_checkpoint(reader: Reader, destination_id: DestinationId) -> EncryptedData | None:
     """Return the checkpoint of a destination; None if it has none."""
     row = await reader.first(_BY_DESTINATION, destination_id=destination_id)
-    return None if row is None else SealedData(row.key_id, row.sealed)
+    return None if row is None else EncryptedData(row.key_id, row.ciphertext)
 
 
 _BY_DESTINATION = Statement(
-    select(DestinationCheckpoint.key_id, DestinationCheckpoint.sealed).where(
+    select(DestinationCheckpoint.key_id, DestinationCheckpoint.ciphertext).where(
         DestinationCheckpoint.destination_id == bindparam("destination_id")
     )
 )
@@ -38,7 +38,7 @@ _BY_DESTINATION = Statement(
 async def save_checkpoint(
     session: WriteSession,
     destination_id: DestinationId,
-    data: SealedData,
+    data: EncryptedData,
     now: datetime,
 ) -> None:
     """Store the checkpoint of a destination, replacing an earlier one."""
@@ -46,7 +46,7 @@ async def save_checkpoint(
         _save_statement(is_sqlite=session.is_sqlite),
         destination_id=destination_id,
         key_id=data.key_id,
-        sealed=data.sealed,
+        ciphertext=data.ciphertext,
         updated_at=now,
     )
 
@@ -56,7 +56,7 @@ def _save_statement(*, is_sqlite: bool) -> Insert:
     insert = insert_with_on_conflict(DestinationCheckpoint, is_sqlite=is_sqlite)
     return insert.on_conflict_do_update(
         index_elements=["workspace_id", "destination_id"],
-        set_={name: insert.excluded[name] for name in ("key_id", "sealed", "updated_at")},
+        set_={name: insert.excluded[name] for name in ("key_id", "ciphertext", "updated_at")},
     )
 
 

@@ -1,7 +1,7 @@
 """Queries of the job queue: claimable destinations, unknown outcomes, and expired leases."""
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeAlias
@@ -9,12 +9,23 @@ from typing import Any, NamedTuple, TypeAlias
 from sqlalchemy import ColumnElement, ScalarSelect, bindparam, false, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+from app.db.core.conditions import any_of, sort_key, unindexed
 from app.db.core.database import AllWorkspacesReader, Reader
 from app.db.core.projections import cached_statement
 from app.db.core.statements import AllWorkspacesStatement, AnyRow, Statement
-from app.db.models import POST_JOIN, Destination, Post, Workspace
+from app.db.models import (
+    ACCOUNT_JOIN,
+    POST_JOIN,
+    Account,
+    AccountCredentials,
+    Destination,
+    Post,
+    Workspace,
+)
+from app.db.repositories.credentials import has_unreadable_credentials
 from app.domain.accounts import AccountPublisher
-from app.domain.ids import DestinationId, PostId, WorkspaceId, WorkspaceKind
+from app.domain.destinations import DestinationStatus
+from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId, WorkspaceKind
 
 
 class ClaimTime(StrEnum):
@@ -27,10 +38,11 @@ class ClaimTime(StrEnum):
 
 
 class ClaimGroup(NamedTuple):
-    """Destinations of one publisher, on one platform or on all."""
+    """Destinations of one publisher, on one platform or on all, and on one account or on all."""
 
     publisher: AccountPublisher
     platform: str | None
+    account_id: AccountId | None = None
 
 
 async def workspaces_to_claim_from(
@@ -119,19 +131,110 @@ def _group_conditions(suffix: str, *, of_platform: bool) -> tuple[ColumnElement[
     return of_publisher, Destination.platform == bindparam(f"platform{suffix}")
 
 
+async def workspaces_with_unreadable_credentials(
+    reader: AllWorkspacesReader, workspace_ids: Sequence[WorkspaceId], key_ids: Collection[str]
+) -> list[WorkspaceId]:
+    """Return those of the workspaces that have credentials which none of the keys decrypts.
+
+    Served by ix_credential_workspace_id_key_id.
+    """
+    rows = await reader.rows(
+        _WITH_UNREADABLE_CREDENTIALS, workspace_ids=workspace_ids, key_ids=[*key_ids]
+    )
+    return [WorkspaceId(row.workspace_id) for row in rows]
+
+
+_WITH_UNREADABLE_CREDENTIALS = AllWorkspacesStatement(
+    select(AccountCredentials.workspace_id)
+    .where(
+        any_of(AccountCredentials.workspace_id, "workspace_ids"),
+        ~any_of(AccountCredentials.key_id, "key_ids"),
+    )
+    .distinct(),
+    reason="a worker serves all workspaces",
+)
+
+
+async def readable_accounts_to_claim_from(
+    reader: Reader,
+    claim_time: ClaimTime,
+    now: datetime,
+    *,
+    groups: Sequence[ClaimGroup],
+    key_ids: Collection[str],
+) -> list[ClaimGroup]:
+    """Return the accounts of the groups that have destinations to claim, each as a group.
+
+    Leaves out accounts whose credentials none of the keys decrypts, however many destinations wait on them.
+    Costs two lookups in ix_destination_account_unsettled for each other account, or reads
+    ix_destination_verifiable: unknown outcomes are few.
+    """
+    rows = await reader.rows(_READABLE_ACCOUNTS[claim_time], now=now, key_ids=[*key_ids])
+    platforms = {(group.publisher, group.platform) for group in groups}
+    return [
+        ClaimGroup(row.publisher, row.platform, AccountId(row.id))
+        for row in rows
+        if not platforms.isdisjoint({(row.publisher, None), (row.publisher, row.platform)})
+    ]
+
+
+def _earliest_on_account(status: DestinationStatus) -> ScalarSelect[datetime | None]:
+    return (
+        select(func.min(Destination.claimable_at))
+        .where(
+            ACCOUNT_JOIN,
+            Destination.settled_at.is_(None),
+            Destination.status == status,
+        )
+        .correlate(Account)
+        .scalar_subquery()
+    )
+
+
+_READABLE_ACCOUNTS = {
+    claim_time: Statement(
+        select(Account.id, Account.publisher, Account.platform).where(
+            ~has_unreadable_credentials(Account.workspace_id, Account.id), can_claim
+        )
+    )
+    for claim_time, can_claim in (
+        (
+            ClaimTime.CLAIMABLE,
+            or_(
+                *(
+                    _earliest_on_account(status) <= bindparam("now")
+                    for status in (DestinationStatus.QUEUED, DestinationStatus.PUBLISHING)
+                )
+            ),
+        ),
+        (
+            ClaimTime.VERIFIABLE,
+            Account.id.in_(
+                select(Destination.account_id).where(Destination.verifiable_at <= bindparam("now"))
+            ),
+        ),
+    )
+}
+
+
 async def lock_destinations(
     reader: Reader, claim_time: ClaimTime, now: datetime, *, group: ClaimGroup, limit: int
 ) -> list[tuple[PostId, DestinationId]]:
     """Lock destinations to claim with their posts until the transaction ends, the earliest time first.
 
     Skips rows that another transaction has locked. Served by ix_destination_claimable_publisher, with a
-    platform by ix_destination_claimable_platform, and by ix_destination_verifiable: unknown outcomes are few,
-    so their publisher and platform need no index.
+    platform by ix_destination_claimable_platform, and with an account by ix_destination_account_unsettled.
+    Those to verify are served by ix_destination_verifiable: unknown outcomes are few, so their publisher,
+    platform and account need no index.
     """
     values: dict[str, object] = {"now": now, "limit": limit, "publisher": group.publisher}
-    if group.platform is not None:
-        values["platform"] = group.platform
-    statement = _select_lockable(claim_time, of_platform=group.platform is not None)
+    if group.account_id is not None:
+        statement = _LOCKABLE_ON_ACCOUNT[claim_time]
+        values["account_id"] = group.account_id
+    else:
+        statement = _select_lockable(claim_time, of_platform=group.platform is not None)
+        if group.platform is not None:
+            values["platform"] = group.platform
     rows = await reader.rows(statement, **values)
     return [(PostId(row.post_id), DestinationId(row.id)) for row in rows]
 
@@ -139,16 +242,42 @@ async def lock_destinations(
 @cached_statement()
 def _select_lockable(claim_time: ClaimTime, *, of_platform: bool) -> Statement:
     column = getattr(Destination, claim_time)
-    conditions = _group_conditions("", of_platform=of_platform)
+    return _lock_statement(column, column, *_group_conditions("", of_platform=of_platform))
+
+
+def _lock_statement(
+    claim_time: InstrumentedAttribute[datetime | None],
+    order: ColumnElement[datetime] | InstrumentedAttribute[datetime | None],
+    *conditions: ColumnElement[bool],
+) -> Statement:
     return Statement(
         select(Destination.post_id, Destination.id)
         .join(Post, POST_JOIN)
-        .where(column <= bindparam("now"), *conditions)
-        .order_by(column, Destination.id)
+        .where(claim_time <= bindparam("now"), *conditions)
+        .order_by(order, Destination.id)
         .limit(bindparam("limit"))
         # Locks both: locking destinations first and posts later deadlocks with writers that lock the post.
         .with_for_update(of=[Post, Destination], skip_locked=True)
     )
+
+
+# Neither an index of the publisher nor one of the time, which have the destinations of all accounts.
+_ON_ACCOUNT = (
+    Destination.account_id == bindparam("account_id"),
+    unindexed(Destination.publisher) == bindparam("publisher", type_=Destination.publisher.type),
+)
+_LOCKABLE_ON_ACCOUNT = {
+    ClaimTime.CLAIMABLE: _lock_statement(
+        Destination.claimable_at,
+        sort_key(Destination.claimable_at),
+        *_ON_ACCOUNT,
+        Destination.settled_at.is_(None),
+        Destination.status.in_([DestinationStatus.QUEUED, DestinationStatus.PUBLISHING]),
+    ),
+    ClaimTime.VERIFIABLE: _lock_statement(
+        Destination.verifiable_at, Destination.verifiable_at, *_ON_ACCOUNT
+    ),
+}
 
 
 async def expired_leases(

@@ -1,28 +1,30 @@
-"""Encrypted credentials of accounts, with the lease of their refresh, and canaries of the keys."""
+"""Encrypted credentials of accounts, with the leases of their refresh and of their verification."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
+from uuid import UUID
 
-from sqlalchemy import Insert, and_, bindparam, delete, or_, select, update
+from sqlalchemy import ColumnElement, Insert, and_, bindparam, delete, exists, or_, select, update
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db.core.conditions import any_of
 from app.db.core.database import AllWorkspacesReader, Reader
-from app.db.core.statements import AllWorkspacesStatement, AnyRow, Statement
-from app.db.core.types import UtcDateTime
-from app.db.core.write_session import AllWorkspacesWriteSession, WriteSession
-from app.db.core.writes import insert_with_on_conflict
-from app.db.models import AccountCredentials, CredentialCanary, DestinationCheckpoint
-from app.domain.credentials import SealedData
-from app.domain.ids import AccountId
+from app.db.core.statements import AllWorkspacesStatement, AnyRow, Statement, decoded_values
+from app.db.core.types import UtcDateTime, field_names
+from app.db.core.write_session import WriteSession
+from app.db.core.writes import expected_values, insert_with_on_conflict, is_unchanged
+from app.db.models import AccountCredentials
+from app.domain.credentials import EncryptedData
+from app.domain.ids import AccountId, WorkspaceId
 
 
 @dataclass(frozen=True, slots=True)
 class StoredCredentials:
     """Encrypted credentials of an account, and the state of their refresh."""
 
-    data: SealedData
+    data: EncryptedData
     version: int
     set_at: datetime
     """Time at which a client set them. Version and fence start again when deleted credentials are set."""
@@ -33,6 +35,18 @@ class StoredCredentials:
 
     def is_refreshing(self, now: datetime) -> bool:
         return self.refresh_until is not None and now <= self.refresh_until
+
+
+@dataclass(frozen=True, slots=True)
+class PendingVerification:
+    """Credentials to verify. Time and attempts are an optimistic lock: they change with the credentials."""
+
+    workspace_id: WorkspaceId
+    account_id: AccountId
+    verify_at: datetime
+    """Time from which they can be leased; of leased ones, the end of the lease."""
+    verify_attempts: int
+    """Verifications since they were set, with the leased one."""
 
 
 _OF_ACCOUNT = AccountCredentials.account_id == bindparam("account")
@@ -48,7 +62,7 @@ async def find_credentials(reader: Reader, account_id: AccountId) -> StoredCrede
     if row is None:
         return None
     return StoredCredentials(
-        SealedData(row.key_id, row.sealed),
+        EncryptedData(row.key_id, row.ciphertext),
         row.version,
         row.set_at,
         row.refresh_until,
@@ -59,7 +73,7 @@ async def find_credentials(reader: Reader, account_id: AccountId) -> StoredCrede
 _BY_ACCOUNT = Statement(
     select(
         AccountCredentials.key_id,
-        AccountCredentials.sealed,
+        AccountCredentials.ciphertext,
         AccountCredentials.version,
         AccountCredentials.set_at,
         AccountCredentials.refresh_until,
@@ -69,13 +83,14 @@ _BY_ACCOUNT = Statement(
 
 
 async def credentials_by_account_id(reader: Reader, ids: Sequence[AccountId]) -> Sequence[AnyRow]:
-    """Return account, time and verification of the credentials that exist, in no particular order."""
+    """Return account, key, time and verification of the credentials that exist, in no particular order."""
     return await reader.rows(_TIMES, ids=ids)
 
 
 _TIMES = Statement(
     select(
         AccountCredentials.account_id,
+        AccountCredentials.key_id,
         AccountCredentials.set_at,
         AccountCredentials.verified_at,
         AccountCredentials.verify_error,
@@ -84,10 +99,24 @@ _TIMES = Statement(
 )
 
 
+def has_unreadable_credentials(
+    workspace_id: InstrumentedAttribute[UUID], account_id: InstrumentedAttribute[int]
+) -> ColumnElement[bool]:
+    """Return the condition that an account has credentials which no key of the parameter `key_ids` decrypts.
+
+    Served by the primary key of the credentials.
+    """
+    return exists().where(
+        AccountCredentials.workspace_id == workspace_id,
+        AccountCredentials.account_id == account_id,
+        ~any_of(AccountCredentials.key_id, "key_ids"),
+    )
+
+
 async def set_credentials(
     session: WriteSession,
     account_id: AccountId,
-    data: SealedData,
+    data: EncryptedData,
     now: datetime,
     *,
     is_verified: bool,
@@ -101,7 +130,7 @@ async def set_credentials(
         _set_statement(is_sqlite=session.is_sqlite),
         account_id=account_id,
         key_id=data.key_id,
-        sealed=data.sealed,
+        ciphertext=data.ciphertext,
         version=1,
         set_at=now,
         refresh_until=None,
@@ -119,7 +148,7 @@ _VERIFICATION_COLUMNS = ("verified_at", "verify_at", "verify_attempts", "verify_
 @cache
 def _set_statement(*, is_sqlite: bool) -> Insert:
     insert = insert_with_on_conflict(AccountCredentials, is_sqlite=is_sqlite)
-    changed = ("key_id", "sealed", "set_at", "refresh_until", *_VERIFICATION_COLUMNS)
+    changed = ("key_id", "ciphertext", "set_at", "refresh_until", *_VERIFICATION_COLUMNS)
     return insert.on_conflict_do_update(
         index_elements=["workspace_id", "account_id"],
         set_={name: insert.excluded[name] for name in changed}
@@ -207,7 +236,7 @@ _END_REFRESH = (
 async def store_refreshed(
     session: WriteSession,
     account_id: AccountId,
-    data: SealedData,
+    data: EncryptedData,
     seen: StoredCredentials,
     *,
     fence: int,
@@ -221,7 +250,7 @@ async def store_refreshed(
         _STORE_REFRESHED,
         account=account_id,
         new_key_id=data.key_id,
-        new_sealed=data.sealed,
+        new_ciphertext=data.ciphertext,
         seen_set_at=seen.set_at,
         seen_version=seen.version,
         fence=fence,
@@ -239,49 +268,87 @@ _STORE_REFRESHED = (
     )
     .values(
         key_id=bindparam("new_key_id"),
-        sealed=bindparam("new_sealed"),
+        ciphertext=bindparam("new_ciphertext"),
         version=AccountCredentials.version + 1,
         refresh_until=None,
     )
 )
 
 
-async def list_canaries(reader: AllWorkspacesReader) -> list[SealedData]:
-    """Return the canary of each key that has encrypted credentials."""
-    return [SealedData(row.key_id, row.sealed) for row in await reader.rows(_CANARIES)]
+async def due_verifications(
+    reader: AllWorkspacesReader, now: datetime, *, key_ids: Collection[str], limit: int
+) -> Sequence[PendingVerification]:
+    """Return credentials of all workspaces to verify that one of the keys decrypts, the longest due first."""
+    rows = await reader.rows(_DUE_VERIFICATIONS, now=now, key_ids=[*key_ids], limit=limit)
+    return [PendingVerification(**decoded_values(row, _PENDING_COLUMNS)) for row in rows]
 
 
-_CANARIES = AllWorkspacesStatement(
-    select(CredentialCanary.key_id, CredentialCanary.sealed).order_by(CredentialCanary.key_id),
-    reason="keys belong to the installation",
+_PENDING_COLUMNS = field_names(PendingVerification)
+
+# Served by ix_credential_verify_at.
+_DUE_VERIFICATIONS = AllWorkspacesStatement(
+    select(*(getattr(AccountCredentials, name) for name in _PENDING_COLUMNS))
+    .where(
+        AccountCredentials.verify_at <= bindparam("now"),
+        any_of(AccountCredentials.key_id, "key_ids"),
+    )
+    .order_by(
+        AccountCredentials.verify_at,
+        AccountCredentials.workspace_id,
+        AccountCredentials.account_id,
+    )
+    .limit(bindparam("limit")),
+    reason="a worker serves all workspaces",
 )
 
 
-async def insert_canary(session: AllWorkspacesWriteSession, canary: SealedData) -> None:
-    """Store the canary of a key, unless it is stored already."""
-    await session.rows(
-        _canary_statement(is_sqlite=session.is_sqlite), key_id=canary.key_id, sealed=canary.sealed
+async def lease_verification(
+    session: WriteSession, pending: PendingVerification, expires_at: datetime
+) -> PendingVerification | None:
+    """Lease a verification; None if another worker has leased it, or the credentials were changed."""
+    row = await session.first(
+        _LEASE_VERIFICATION, **expected_values(pending, _LOCK), expires_at=expires_at
+    )
+    if row is None:
+        return None
+    return replace(pending, verify_at=expires_at, verify_attempts=row.verify_attempts)
+
+
+async def settle_verification(
+    session: WriteSession,
+    leased: PendingVerification,
+    *,
+    verified_at: datetime | None,
+    verify_at: datetime | None,
+    error: str | None,
+) -> bool:
+    """Store the result of a leased verification; False if the lease is lost or the credentials changed."""
+    changed = {"verified_at": verified_at, "verify_at": verify_at, "verify_error": error}
+    return (
+        await session.first(_SETTLE_VERIFICATION, **expected_values(leased, _LOCK), **changed)
+        is not None
     )
 
 
-@cache
-def _canary_statement(*, is_sqlite: bool) -> AllWorkspacesStatement:
-    insert = insert_with_on_conflict(CredentialCanary, is_sqlite=is_sqlite)
-    return AllWorkspacesStatement(
-        insert.on_conflict_do_nothing(index_elements=["key_id"]),
-        reason="keys belong to the installation",
+_LOCK = field_names(PendingVerification, "workspace_id")
+_IS_UNCHANGED = is_unchanged(AccountCredentials, _LOCK)
+_LEASE_VERIFICATION = (
+    update(AccountCredentials)
+    .where(_IS_UNCHANGED)
+    .values(
+        verify_at=bindparam("expires_at"),
+        verify_attempts=AccountCredentials.verify_attempts + 1,
     )
+    .returning(AccountCredentials.verify_attempts)
+)
 
-
-async def delete_unused_canaries(session: AllWorkspacesWriteSession) -> None:
-    """Delete the canaries of keys with which no row is encrypted."""
-    await session.rows(_DELETE_UNUSED_CANARIES)
-
-
-_DELETE_UNUSED_CANARIES = AllWorkspacesStatement(
-    delete(CredentialCanary).where(
-        CredentialCanary.key_id.not_in(select(AccountCredentials.key_id)),
-        CredentialCanary.key_id.not_in(select(DestinationCheckpoint.key_id)),
-    ),
-    reason="keys belong to the installation",
+_SETTLE_VERIFICATION = (
+    update(AccountCredentials)
+    .where(_IS_UNCHANGED)
+    .values(
+        verified_at=bindparam("verified_at"),
+        verify_at=bindparam("verify_at"),
+        verify_error=bindparam("verify_error"),
+    )
+    .returning(AccountCredentials.account_id)
 )

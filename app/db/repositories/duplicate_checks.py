@@ -1,6 +1,6 @@
 """Checks for second publications of destinations, and what they are compared with."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -13,6 +13,7 @@ from app.db.core.types import field_names, values_of
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import expected_values, insert_rows, is_unchanged
 from app.db.models import AccountPause, Destination, DuplicateCheck, PublishEvidence
+from app.db.repositories.credentials import has_unreadable_credentials
 from app.domain.destinations import Outcome
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
 
@@ -41,14 +42,16 @@ async def add_check(session: WriteSession, check: PendingCheck) -> None:
 
 
 async def due_checks(
-    reader: AllWorkspacesReader, now: datetime, *, limit: int
+    reader: AllWorkspacesReader, now: datetime, *, key_ids: Collection[str], limit: int
 ) -> Sequence[PendingCheck]:
     """Return the longest due check of each of some accounts of all workspaces that are not paused.
+
+    Leaves out accounts whose credentials none of the keys decrypts.
 
     One check of each account leaves most of its rate limit to posts. Random ones of the longest due, so that
     checks that fail delay no others, and that several workers seldom select the same.
     """
-    rows = await reader.rows(_DUE, now=now, limit=limit)
+    rows = await reader.rows(_DUE, now=now, key_ids=[*key_ids], limit=limit)
     return [PendingCheck(**decoded_values(row, _COLUMNS)) for row in rows]
 
 
@@ -56,7 +59,7 @@ _COLUMNS = field_names(PendingCheck)
 _CHECK_COLUMNS = field_names(PendingCheck, "workspace_id")
 
 
-# Served by ix_duplicate_check_check_at, and the primary key of the pauses.
+# Served by ix_duplicate_check_check_at, and the primary keys of pauses and credentials.
 _LONGEST_DUE = (
     select(*(getattr(DuplicateCheck, name) for name in _COLUMNS))
     .where(
@@ -66,6 +69,7 @@ _LONGEST_DUE = (
             AccountPause.account_id == DuplicateCheck.account_id,
             AccountPause.paused_until > bindparam("now"),
         ),
+        ~has_unreadable_credentials(DuplicateCheck.workspace_id, DuplicateCheck.account_id),
     )
     .order_by(DuplicateCheck.check_at)
     .limit(_MAX_RANKED)

@@ -74,6 +74,18 @@ async def all_webhooks(reader: Reader) -> Sequence[AnyRow]:
 _ALL_WEBHOOKS = Statement(_SELECT_WEBHOOKS.order_by(Webhook.created_at, Webhook.id))
 
 
+async def encrypted_secrets_by_webhook_id(
+    reader: Reader, ids: Sequence[WebhookId]
+) -> Sequence[AnyRow]:
+    """Return the ids and encrypted secrets of webhooks that exist, in no particular order."""
+    return await reader.rows(_ENCRYPTED_SECRETS, ids=ids)
+
+
+_ENCRYPTED_SECRETS = Statement(
+    select(Webhook.id, Webhook.encrypted_secret).where(any_of(Webhook.id, "ids"), _IS_NOT_DELETED)
+)
+
+
 async def webhooks_by_id(reader: Reader, ids: Sequence[WebhookId]) -> Sequence[AnyRow]:
     """Return the webhooks that exist, in no particular order. Served by the primary key."""
     return await reader.rows(_WEBHOOKS_BY_ID, ids=ids)

@@ -77,6 +77,19 @@ async def list_all_webhooks(reader: AllWorkspacesReader) -> list[WebhookOfWorksp
     ]
 
 
+async def list_webhook_secrets(reader: AllWorkspacesReader) -> Sequence[AnyRow]:
+    """Return workspace, id and encrypted secret of the endpoints of all workspaces that are not deleted."""
+    return await reader.rows(_SECRETS)
+
+
+_SECRETS = AllWorkspacesStatement(
+    select(Webhook.workspace_id, Webhook.id, Webhook.encrypted_secret).where(
+        Webhook.deleted_at.is_(None)
+    ),
+    reason="keys belong to the installation",
+)
+
+
 async def find_webhook(reader: Reader, webhook_id: WebhookId) -> StoredWebhook | None:
     """Return an endpoint; None if it is deleted or does not exist."""
     row = await reader.first(_ONE, id=webhook_id)

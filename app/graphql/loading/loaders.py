@@ -13,7 +13,7 @@ from uuid import UUID
 
 from strawberry.dataloader import DataLoader
 
-from app.db.core.database import Reader
+from app.db.core.database import AllWorkspacesReader, Reader
 from app.db.core.paging import Page, PageRequest
 from app.db.core.statements import AnyRow
 from app.db.repositories import (
@@ -27,6 +27,7 @@ from app.db.repositories import (
     outcomes,
     posts,
     webhook_pages,
+    worker_keys,
 )
 from app.db.repositories.destination_filters import DestinationCriteria
 from app.db.repositories.failure_groups import AccountFailures, RetryCounts
@@ -106,10 +107,13 @@ class Loaders:
     def __init__(
         self,
         reader: Reader,
+        all_workspaces: AllWorkspacesReader,
         clock: Callable[[], datetime],
         entry_limit: ResponseEntryLimit,
     ) -> None:
         self._reader = reader
+        self._all_workspaces = all_workspaces
+        """Reads tables of the installation, which have no workspace."""
         self._clock = clock
         self._entry_limit = entry_limit
         self._outcome_loaders: dict[OutcomePeriod, DataLoader[AccountId, OutcomeTally]] = {}
@@ -135,6 +139,14 @@ class Loaders:
     def credentials_by_account_id(self) -> DataLoader[AccountId, AnyRow | None]:
         query = credentials.credentials_by_account_id
         return _to_one_loader(self._reader, query, "account_id")
+
+    @cached_property
+    def worker_key_times_by_id(self) -> DataLoader[str, datetime | None]:
+        async def times(key_ids: Sequence[str]) -> list[datetime | None]:
+            by_id = await worker_keys.worker_key_times(self._all_workspaces)
+            return [by_id.get(key_id) for key_id in key_ids]
+
+        return DataLoader(times, cache=False)
 
     @cached_property
     def key_names_by_id(self) -> DataLoader[ApiKeyId, AnyRow | None]:
@@ -198,6 +210,11 @@ class Loaders:
             return [pages[key] for key in keys]
 
         return DataLoader(load_fn=load, cache=False)
+
+    @cached_property
+    def encrypted_secrets_by_webhook_id(self) -> DataLoader[WebhookId, AnyRow | None]:
+        query = webhook_pages.encrypted_secrets_by_webhook_id
+        return _to_one_loader(self._reader, query, "id")
 
     @cached_property
     def webhooks_by_id(self) -> DataLoader[WebhookId, AnyRow | None]:

@@ -18,7 +18,7 @@ from app.domain.accounts import (
     HealthStatus,
     ReadinessStatus,
 )
-from app.domain.credentials import NO_CREDENTIALS
+from app.domain.credentials import NO_CREDENTIALS, NO_WORKER_WITH_KEY, lacks_worker
 from app.domain.ids import AccountId, NodeKind
 from app.domain.time_buckets import check_period
 from app.graphql.loading.field_sources import (
@@ -183,15 +183,19 @@ class Account(Node):
         return None if row is None else row.verified_at
 
     @sourced_field(
-        "Reason why the account has no verified credentials: the platform refused them or could not be asked"
-        " yet, no worker can read them, or none are stored although the publisher needs them. Null if they"
-        " are verified, and until a worker has tried to verify them.",
+        "Reason why the account has no verified credentials, or why no worker publishes with them: the"
+        " platform refused them or could not be asked yet, no running worker has had their key for a minute,"
+        " or none are stored although the publisher needs them. Null if they are verified, and until a worker"
+        " has tried to verify them.",
         Deferred(columns=("id", "publisher")),
     )
     async def credentials_error(self, info: Info) -> str | None:
         row = await self._load_credentials(info)
         if row is None:
             return NO_CREDENTIALS if self.row.publisher.needs_credentials else None
+        key_seen_at = await info.context.loaders.worker_key_times_by_id.load(row.key_id)
+        if lacks_worker(row.set_at, key_seen_at, self.now):
+            return NO_WORKER_WITH_KEY
         error: str | None = row.verify_error
         return error
 

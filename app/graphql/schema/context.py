@@ -28,15 +28,10 @@ from app.services.board_counts import BoardCounter
 from app.services.bulk_plans import CriteriaT, PlanCodec
 from app.services.change_feed import ChangeFeed
 from app.services.claims import ClaimService
-from app.services.credential_keys import SealingKey
-from app.services.credential_verification import CredentialVerifier
-from app.services.credentials import (
-    CredentialsToSet,
-    prepare_credentials,
-    require_sealing_key,
-)
+from app.services.credentials import CredentialsToSet, CredentialVerifier, prepare_credentials
 from app.services.mastodon_authorization import MastodonAuthorizer
 from app.services.reports import ReportService
+from app.services.secret_cipher import SecretCipher
 from app.services.unit_of_work import Publisher, WriteContext
 from app.services.webhooks import WebhookService
 
@@ -72,8 +67,7 @@ class AppState:
     change_feed: ChangeFeed
     board_counter: BoardCounter
     webhooks: WebhookService
-    sealing_key: SealingKey | None
-    """Public key that encrypts credentials of accounts; None if the server cannot store any."""
+    cipher: SecretCipher
     credential_verifier: CredentialVerifier
     mastodon_authorizer: MastodonAuthorizer
     rate_limits: RateLimits
@@ -113,7 +107,7 @@ class Context:
 
     @cached_property
     def loaders(self) -> Loaders:
-        return Loaders(self.reader, self.clock, self.entry_limit)
+        return Loaders(self.reader, self.database.all_workspaces, self.clock, self.entry_limit)
 
     @cached_property
     def wait_budget(self) -> WaitBudget:
@@ -167,6 +161,7 @@ class Context:
         return ClaimService(
             database=state.database,
             publisher=self.publisher,
+            key_ids=None,
             new_id=state.new_id,
             clock=state.clock,
         )
@@ -204,7 +199,7 @@ class Context:
     def credentials_to_set(self, credentials: NewCredentials) -> CredentialsToSet:
         """Prepare credentials of a request for storing; raises Conflict if the server cannot store any."""
         state = self.app_state
-        return prepare_credentials(credentials, state.sealing_key, state.signing_key)
+        return prepare_credentials(credentials, state.cipher, state.signing_key)
 
     def use_credential_verifier(self) -> CredentialVerifier:
         """Count a verification of credentials, and return its service; raises RateLimitExceeded."""
@@ -214,11 +209,10 @@ class Context:
     def use_mastodon_authorizer(self) -> MastodonAuthorizer:
         """Count an authorization like a verification, and return its service.
 
-        Raises Conflict if the server could not encrypt it or its credentials, and RateLimitExceeded.
+        Raises Conflict if the server could not encrypt it, and RateLimitExceeded.
         """
         state = self.app_state
-        require_sealing_key(state.sealing_key)
-        state.mastodon_authorizer.cipher.require_key()
+        state.cipher.require_key()
         state.rate_limits.charge_verification(self.request)
         return state.mastodon_authorizer
 

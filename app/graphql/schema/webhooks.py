@@ -213,6 +213,19 @@ class Webhook(Node):
         return expires_at if expires_at is not None and self.now < expires_at else None
 
     @sourced_field(
+        "Reason why nothing can be sent: the server cannot decrypt the secret. Null if it can.",
+        Deferred(columns=("id",)),
+    )
+    async def secret_error(self, info: Info) -> str | None:
+        context, webhook_id = info.context, WebhookId(self.webhook_id)
+        row = await context.loaders.encrypted_secrets_by_webhook_id.load(webhook_id)
+        if row is None:  # deleted meanwhile
+            return None
+        return context.app_state.webhooks.secret_error(
+            context.viewer.workspace_id, webhook_id, row.encrypted_secret
+        )
+
+    @sourced_field(
         "Deliveries of events to this webhook, those of the newest event first.",
         Deferred(columns=("id",)),
     )

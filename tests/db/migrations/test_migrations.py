@@ -42,12 +42,12 @@ LATER_TABLES = (
     "account_pause",
     "checkpoint",
     "credential",
-    "credential_canary",
     "duplicate_check",
     "session",
     "webhook",
     "webhook_delivery",
     "webhook_delivery_attempt",
+    "worker_key",
 )
 """Tables that version 0004 did not have, or did not use."""
 
@@ -177,6 +177,28 @@ async def test_older_version_is_upgraded_with_all_rows(
     assert await all_rows(unmigrated_database) == {**await all_rows(database), **later_rows}
     reader = unmigrated_database.reader(WorkspaceId(WORKSPACE))
     assert await count_posts(reader, PostCriteria(search="grüsse")) == 1
+
+
+async def test_one_system_of_keys_changes_no_encrypted_data(database: Database) -> None:
+    await add_row_in_every_table(database)
+    new_schema, before = await read_schema(database), await all_rows(database)
+    async with database.schema_transaction() as connection:
+        for statement in (
+            "DROP INDEX ix_credential_workspace_id_key_id",
+            "DROP INDEX ix_checkpoint_key_id",
+            "ALTER TABLE credential RENAME COLUMN ciphertext TO sealed",
+            "ALTER TABLE checkpoint RENAME COLUMN ciphertext TO sealed",
+            "DROP TABLE worker_key",
+            "CREATE TABLE credential_canary (key_id TEXT PRIMARY KEY, sealed TEXT NOT NULL)",
+            "INSERT INTO credential_canary VALUES ('0c9fbdd5d68d7f88', 'canary')",
+        ):
+            await connection.execute(text(statement))
+    await set_version(database, "0025")
+
+    await migrate(database, now=NOW, random_bytes=bytes)
+
+    assert await all_rows(database) == {**before, "worker_key": []}
+    assert await read_schema(database) == new_schema
 
 
 async def test_new_database_has_indexes_in_the_order_of_an_upgraded_one(

@@ -15,13 +15,12 @@ from app.db.repositories import (
     attempts,
     checkpoints,
     claims,
-    credential_verifications,
     credentials,
     duplicate_checks,
+    encrypted_rows,
     events,
     idempotency_keys,
     posts,
-    sealed_rows,
     sessions,
     webhook_deliveries,
     webhooks,
@@ -30,7 +29,7 @@ from app.db.repositories import (
 from app.domain.accounts import default_publisher
 from app.domain.api_keys import NewApiKey, Scope
 from app.domain.attempts import Evidence, Publication
-from app.domain.credentials import SealedData
+from app.domain.credentials import EncryptedData
 from app.domain.events import Event, EventKind
 from app.domain.ids import (
     AccountId,
@@ -58,11 +57,11 @@ PUBLISHED, FAILED = DestinationId(all_tables.PUBLISHED), DestinationId(all_table
 WEBHOOK, DELIVERY = WebhookId(all_tables.WEBHOOK), DeliveryId(all_tables.DELIVERY)
 SESSION = SessionId(all_tables.SESSION)
 NEW_ID = UUID(int=0x99)
-NEW_DATA = SealedData("fedcba9876543210", b"\x07")
-DATA = SealedData("0123456789abcdef", b"\x00\xff")
+NEW_DATA = EncryptedData("fedcba9876543210", b"\x07")
+DATA = EncryptedData("0123456789abcdef", b"\x00\xff")
 
 STORED_CREDENTIALS = credentials.StoredCredentials(DATA, 1, NOW, NOW, 1)
-PENDING = credential_verifications.PendingVerification(OWN, ACCOUNT, NOW, 1)
+PENDING = credentials.PendingVerification(OWN, ACCOUNT, NOW, 1)
 CHECK = duplicate_checks.PendingCheck(OWN, PUBLISHED, POST, ACCOUNT, NOW, NOW, 1)
 EVENT = Event(kind=EventKind.POST_CHANGED, values={})
 EVIDENCE = Evidence(
@@ -212,10 +211,10 @@ CASES: Mapping[str, WriteCase] = {
         session, FAILED, NEW_DATA, LATER
     ),
     "delete_checkpoints": lambda session, _: checkpoints.delete_checkpoints(session, [FAILED]),
-    "lease_verification": lambda session, _: credential_verifications.lease_verification(
+    "lease_verification": lambda session, _: credentials.lease_verification(
         session, PENDING, LATER
     ),
-    "settle_verification": lambda session, _: credential_verifications.settle_verification(
+    "settle_verification": lambda session, _: credentials.settle_verification(
         session, PENDING, verified_at=LATER, verify_at=None, error=None
     ),
     "set_credentials": lambda session, _: credentials.set_credentials(
@@ -231,15 +230,15 @@ CASES: Mapping[str, WriteCase] = {
     "store_refreshed": lambda session, _: credentials.store_refreshed(
         session, ACCOUNT, NEW_DATA, STORED_CREDENTIALS, fence=1
     ),
-    "replace_sealed_rows credentials": lambda session, _: sealed_rows.replace_sealed_rows(
+    "replace_encrypted_rows credentials": lambda session, _: encrypted_rows.replace_encrypted_rows(
         session.all_workspaces(),
-        sealed_rows.CREDENTIALS,
-        [(sealed_rows.SealedRow(OWN, "", ACCOUNT, "", DATA), NEW_DATA)],
+        encrypted_rows.CREDENTIALS,
+        [(encrypted_rows.EncryptedRow(OWN, "", ACCOUNT, "", DATA), NEW_DATA)],
     ),
-    "replace_sealed_rows checkpoints": lambda session, _: sealed_rows.replace_sealed_rows(
+    "replace_encrypted_rows checkpoints": lambda session, _: encrypted_rows.replace_encrypted_rows(
         session.all_workspaces(),
-        sealed_rows.CHECKPOINTS,
-        [(sealed_rows.SealedRow(OWN, "", FAILED, "", DATA), NEW_DATA)],
+        encrypted_rows.CHECKPOINTS,
+        [(encrypted_rows.EncryptedRow(OWN, "", FAILED, "", DATA), NEW_DATA)],
     ),
     "add_check": lambda session, _: duplicate_checks.add_check(
         session, replace(CHECK, destination_id=FAILED)
@@ -329,6 +328,13 @@ LOCKING_CASES: Mapping[str, WriteCase] = {
         claims.ClaimTime.CLAIMABLE,
         LATER,
         group=claims.ClaimGroup(default_publisher("instagram"), None),
+        limit=9,
+    ),
+    "lock_destinations of an account": lambda _, reader: claims.lock_destinations(
+        reader,
+        claims.ClaimTime.CLAIMABLE,
+        LATER,
+        group=claims.ClaimGroup(default_publisher("instagram"), "instagram", ACCOUNT),
         limit=9,
     ),
     "lock_destinations to verify": lambda _, reader: claims.lock_destinations(

@@ -65,7 +65,7 @@ from app.outbound.client import OutboundClient
 from app.services.api_keys import Viewer
 from app.services.board_counts import BoardCounter
 from app.services.change_feed import ChangeFeed
-from app.services.credential_verification import CredentialVerifier
+from app.services.credentials import CredentialVerifier
 from app.services.mastodon_authorization import MastodonAuthorizer
 from app.services.retry_policies import load_retry_policies
 from app.services.secret_cipher import SecretCipher
@@ -252,7 +252,7 @@ class DifferentialBench:
                     clock=lambda: NOW,
                     monotonic=time.monotonic,
                 ),
-                sealing_key=None,
+                cipher=SecretCipher([]),
                 credential_verifier=CredentialVerifier({}, files=None, exchange_code=None),
                 mastodon_authorizer=MastodonAuthorizer(
                     OUTBOUND_CLIENT, SecretCipher(()), lambda: NOW

@@ -239,7 +239,7 @@ async def test_rest_api_has_no_response_entry_limit(acme: Tenant) -> None:
 
 def make_loaders(tenant: Tenant) -> Loaders:
     reader = tenant.database.reader(tenant.workspace)
-    return Loaders(reader, lambda: NOW, ResponseEntryLimit(None))
+    return Loaders(reader, tenant.database.all_workspaces, lambda: NOW, ResponseEntryLimit(None))
 
 
 async def test_loader_accepts_any_number_of_keys(acme: Tenant) -> None:

@@ -12,7 +12,7 @@ from app.domain.accounts import AccountPublisher
 from app.domain.ids import AccountId
 from app.settings import read_settings
 from tests.clients import Tenant
-from tests.credential_rows import KEYS, open_credentials_tenant, public_key, stored_values
+from tests.credential_rows import KEY, open_credentials_tenant, stored_values
 from tests.factories import add_account
 from tests.graphql.schema.mutations.mutation_calls import expect_refusal, run_mutation
 from tests.graphql.schema.mutations.test_accounts import NO_ACCOUNT, NOW_TEXT
@@ -49,7 +49,7 @@ ALICE = {"platform": "bluesky", "publisher": "BLUESKY", "verify": True}
 SERVER_ENVIRONMENT = {
     "RATE_LIMIT": "off",
     "WEBHOOKS": "no",
-    "CREDENTIALS_SEAL": public_key(KEYS).text,
+    "SECRETS_KEY": KEY,
     "OUTBOUND_ALLOW_HTTP": "yes",
     "OUTBOUND_ALLOWED_NETWORKS": "127.0.0.0/8",
 }

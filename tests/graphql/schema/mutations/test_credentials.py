@@ -6,19 +6,18 @@ from typing import Any
 import pytest
 
 from app.db.core.database import Database
-from app.db.repositories.credentials import find_credentials, list_canaries
+from app.db.repositories.credentials import find_credentials
 from app.domain.accounts import AccountPublisher
 from app.domain.api_keys import DEFAULT_SCOPES, Scope
 from app.domain.credentials import MAX_CREDENTIALS_BYTES
 from app.domain.ids import AccountId
 from tests.clients import UNLIMITED_SETTINGS, Tenant
 from tests.credential_rows import (
-    KEYS,
+    CIPHER,
     PLATFORM,
     VALUES,
     add_credentials,
     open_credentials_tenant,
-    public_key,
     stored_values,
 )
 from tests.factories import NOW, add_account, add_api_key, add_workspace
@@ -83,8 +82,10 @@ async def test_account_is_connected_with_credentials(acme: Tenant) -> None:
         "account": {"accountId": 1, "hasCredentials": True, "credentialsSetAt": NOW_TEXT}
     }
     assert await values_of(acme) == VALUES
-    canaries = await list_canaries(acme.database.all_workspaces)
-    assert [canary.key_id for canary in canaries] == [public_key(KEYS).id]
+    stored = await find_credentials(acme.database.reader(acme.workspace), FIRST)
+    assert stored is not None
+    assert stored.data.key_id == CIPHER.key_id
+    assert stored.data.ciphertext.startswith(b"gAAAAA")
 
 
 async def test_account_is_connected_without_credentials(acme: Tenant) -> None:
@@ -223,8 +224,8 @@ async def test_server_without_a_key_refuses_credentials(database: Database) -> N
         refusal = (
             "CONFLICT",
             None,
-            "This server cannot store credentials, because CREDENTIALS_SEAL is not set. The operator can"
-            " create keys with `post-results credentials new-key`.",
+            "This server cannot store secrets, because SECRETS_KEY is not set. The operator can create a key"
+            " with `post-results secrets new-key`.",
         )
         assert await expect_refusal(acme, SET, accountId=1, credentials=VALUES) == refusal
         assert await expect_refusal(acme, CONNECT, platform=PLATFORM, credentials=VALUES) == refusal

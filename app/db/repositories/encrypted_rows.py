@@ -1,11 +1,11 @@
 """All encrypted credentials and checkpoints: listed, and replaced by newly encrypted ones."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import Update, and_, bindparam, select, tuple_, update
+from sqlalchemy import Update, and_, bindparam, func, select, tuple_, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db.core.database import AllWorkspacesReader
@@ -18,7 +18,7 @@ from app.db.models import (
     DestinationCheckpoint,
     Workspace,
 )
-from app.domain.credentials import SealedData
+from app.domain.credentials import EncryptedData
 from app.domain.ids import WorkspaceId
 
 RowId: TypeAlias = UUID | int
@@ -26,31 +26,32 @@ RowId: TypeAlias = UUID | int
 
 
 @dataclass(frozen=True, slots=True)
-class SealedRow:
+class EncryptedRow:
     """Encrypted row, with the platform of its account or destination."""
 
     workspace_id: WorkspaceId
     workspace_name: str
     id: RowId
     platform: str
-    data: SealedData
+    data: EncryptedData
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SealedTable:
+class EncryptedTable:
     """Table of encrypted rows, with the statements that list and replace them."""
 
     lowest_id: RowId
     listed: AllWorkspacesStatement
     replaced: Update
+    counted: AllWorkspacesStatement
 
 
-def _sealed_table(
+def _encrypted_table(
     model: type[AccountCredentials | DestinationCheckpoint],
     row_id: InstrumentedAttribute[Any],
     owner: type[Account | Destination],
     lowest_id: RowId,
-) -> SealedTable:
+) -> EncryptedTable:
     key = tuple_(model.workspace_id, row_id)
     after = tuple_(
         bindparam("after_workspace", type_=model.workspace_id.type),
@@ -63,7 +64,7 @@ def _sealed_table(
             row_id.label("id"),
             owner.platform,
             model.key_id,
-            model.sealed,
+            model.ciphertext,
         )
         .join(Workspace, Workspace.id == model.workspace_id)
         .join(owner, and_(owner.workspace_id == model.workspace_id, owner.id == row_id))
@@ -75,33 +76,35 @@ def _sealed_table(
         update(model)
         .where(
             row_id == bindparam("row_id"),
-            model.sealed == bindparam("before"),
+            model.ciphertext == bindparam("before"),
         )
-        .values(key_id=bindparam("new_key_id"), sealed=bindparam("new_sealed"))
+        .values(key_id=bindparam("new_key_id"), ciphertext=bindparam("new_ciphertext"))
     )
-    return SealedTable(
+    counted = select(model.key_id, func.count().label("number")).group_by(model.key_id)
+    return EncryptedTable(
         lowest_id,
         AllWorkspacesStatement(
             listed, reason="the operator re-encrypts the rows of all workspaces"
         ),
         replaced,
+        AllWorkspacesStatement(counted, reason="keys belong to the installation"),
     )
 
 
-CREDENTIALS = _sealed_table(AccountCredentials, AccountCredentials.account_id, Account, 0)
-CHECKPOINTS = _sealed_table(
+CREDENTIALS = _encrypted_table(AccountCredentials, AccountCredentials.account_id, Account, 0)
+CHECKPOINTS = _encrypted_table(
     DestinationCheckpoint, DestinationCheckpoint.destination_id, Destination, UUID(int=0)
 )
 
 
-async def list_sealed_rows(
+async def list_encrypted_rows(
     reader: AllWorkspacesReader,
-    table: SealedTable,
+    table: EncryptedTable,
     *,
     except_key: str,
-    after: SealedRow | None,
+    after: EncryptedRow | None,
     limit: int,
-) -> list[SealedRow]:
+) -> list[EncryptedRow]:
     """Return rows after another one, by workspace and id, except those of one key."""
     rows = await reader.rows(
         table.listed,
@@ -111,21 +114,28 @@ async def list_sealed_rows(
         limit=limit,
     )
     return [
-        SealedRow(
+        EncryptedRow(
             WorkspaceId(row.workspace_id),
             row.workspace_name,
             row.id,
             row.platform,
-            SealedData(row.key_id, row.sealed),
+            EncryptedData(row.key_id, row.ciphertext),
         )
         for row in rows
     ]
 
 
-async def replace_sealed_rows(
+async def count_rows_by_key(
+    reader: AllWorkspacesReader, table: EncryptedTable
+) -> Mapping[str, int]:
+    """Return the number of rows by the id of their key. Reads only an index of the keys."""
+    return {row.key_id: row.number for row in await reader.rows(table.counted)}
+
+
+async def replace_encrypted_rows(
     session: AllWorkspacesWriteSession,
-    table: SealedTable,
-    rows: Sequence[tuple[SealedRow, SealedData]],
+    table: EncryptedTable,
+    rows: Sequence[tuple[EncryptedRow, EncryptedData]],
 ) -> None:
     """Store new data of at least one row; a row that was changed meanwhile stays unchanged."""
     values = [
@@ -133,9 +143,9 @@ async def replace_sealed_rows(
             row.workspace_id,
             {
                 "row_id": row.id,
-                "before": row.data.sealed,
+                "before": row.data.ciphertext,
                 "new_key_id": data.key_id,
-                "new_sealed": data.sealed,
+                "new_ciphertext": data.ciphertext,
             },
         )
         for row, data in rows
