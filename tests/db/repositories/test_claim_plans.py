@@ -1,6 +1,7 @@
 """Indexes that serve claims, leases and locks, on analyzed databases with two equal workspaces."""
 
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy import select
 
@@ -24,6 +25,8 @@ from tests.factories import NOW
 CLAIMABLE, VERIFIABLE = ClaimTime.CLAIMABLE, ClaimTime.VERIFIABLE
 ALL_PLATFORMS = ClaimGroup(AccountPublisher.EXTERNAL, None)
 ONE_PLATFORM = ClaimGroup(AccountPublisher.EXTERNAL, "platform-1")
+ONE_ACCOUNT = ClaimGroup(AccountPublisher.EXTERNAL, "platform-1", AccountId(1))
+KEY_IDS = ["fernet-1"]
 
 
 LOCKING_QUERIES: dict[str, tuple[Query, set[str]]] = {
@@ -38,6 +41,12 @@ LOCKING_QUERIES: dict[str, tuple[Query, set[str]]] = {
             reader, CLAIMABLE, NOW, group=ONE_PLATFORM, limit=5
         ),
         {"ix_destination_claimable_platform", POST_BY_ID},
+    ),
+    "lock_destinations, unknown on an account": (
+        lambda reader: claims.lock_destinations(
+            reader, VERIFIABLE, NOW, group=ONE_ACCOUNT, limit=5
+        ),
+        {"ix_destination_verifiable", POST_BY_ID},
     ),
     "lock_destinations, unknown": (
         lambda reader: claims.lock_destinations(
@@ -79,6 +88,47 @@ async def test_post_is_locked_and_loaded_with_attempts_by_keys(
         "ix_attempt_workspace_id_destination_id_started_at_id",
         "sort",  # the few destinations of the post
     }
+
+
+async def test_due_destinations_of_an_account_are_read_from_its_index(
+    analyzed_database: Database,
+) -> None:
+    plan = await explain_locking_query(
+        analyzed_database,
+        lambda reader: claims.lock_destinations(reader, CLAIMABLE, NOW, group=ONE_ACCOUNT, limit=5),
+    )
+
+    assert plan == {"ix_destination_account_unsettled", POST_BY_ID, "sort"}
+
+
+async def test_readable_accounts_cost_lookups_of_their_destinations(
+    analyzed_database: Database,
+) -> None:
+    for claim_time, index in (
+        (CLAIMABLE, "ix_destination_account_unsettled"),
+        (VERIFIABLE, "ix_destination_verifiable"),
+    ):
+        query = partial(
+            claims.readable_accounts_to_claim_from,
+            claim_time=claim_time,
+            now=NOW,
+            groups=[ALL_PLATFORMS],
+            key_ids=KEY_IDS,
+        )
+        plan = await explain_query(analyzed_database, query)
+        assert {name for name in plan if "destination" in name} == {index}
+
+
+async def test_workspaces_with_unreadable_credentials_are_read_from_the_index_of_keys(
+    analyzed_database: Database,
+) -> None:
+    async def query(_reader: Reader) -> None:
+        await claims.workspaces_with_unreadable_credentials(
+            analyzed_database.all_workspaces, [OWN_WORKSPACE], KEY_IDS
+        )
+
+    plan = await explain_query(analyzed_database, query)
+    assert "ix_credential_workspace_id_key_id" in plan
 
 
 def workspaces_query(database: Database, claim_time: ClaimTime, groups: list[ClaimGroup]) -> Query:
@@ -158,7 +208,9 @@ async def test_calls_in_flight_are_counted_in_the_index_of_unsettled_destination
 
 async def test_due_duplicate_checks_are_read_from_their_index(analyzed_database: Database) -> None:
     async def query(_reader: Reader) -> None:
-        await duplicate_checks.due_checks(analyzed_database.all_workspaces, NOW, limit=5)
+        await duplicate_checks.due_checks(
+            analyzed_database.all_workspaces, NOW, key_ids=KEY_IDS, limit=5
+        )
 
     plan = await explain_query(analyzed_database, query)
     assert {"ix_duplicate_check_check_at"} == {name for name in plan if "check" in name}
