@@ -14,7 +14,7 @@ from app.db.models import Webhook, WebhookDelivery, WebhookDeliveryAttempt
 from app.db.repositories.workspaces import find_workspace_by_name
 from app.domain.ids import WorkspaceId
 from app.domain.webhooks.event_types import WebhookEventType
-from app.services.secret_cipher import new_secrets_key
+from app.services.secret_cipher import SecretCipher, new_secrets_key
 from tests.factories import NOW
 from tests.raw_statements import run_raw
 from tests.web.board_feed import Feed
@@ -22,6 +22,7 @@ from tests.web.board_tab import NARROW, BoardTab, open_tab, request_body
 from tests.web.page_session import PageServer
 from tests.webhook_receiver import LOOPBACK_SETTINGS
 from tests.webhook_rows import (
+    SECRETS_KEY,
     add_delivery,
     add_webhook,
     delivered,
@@ -33,7 +34,7 @@ from tests.webhook_rows import (
 
 SETTINGS = {
     **LOOPBACK_SETTINGS,
-    "SECRETS_KEY": new_secrets_key(),
+    "SECRETS_KEY": SECRETS_KEY,
     "WEBHOOKS": "no",
 }
 """No process delivers, so that the rows of the tests stay as they are."""
@@ -132,6 +133,28 @@ async def test_without_the_scope_the_page_says_so_and_nothing_leads_to_it(
     await tab.page.get_by_role("combobox").fill("webhooks")
     await expect(tab.page.get_by_role("option")).to_have_count(2)
     await expect(tab.page.get_by_role("option").first).to_contain_text("Posts with the text")
+
+
+async def test_webhook_whose_secret_cannot_be_decrypted_says_so(
+    tab: BoardTab, hooks: HookWorkspace
+) -> None:
+    await add_webhook(hooks.database, hooks.id, name="Readable")
+    lost = SecretCipher([new_secrets_key()])
+    await add_webhook(
+        hooks.database, hooks.id, name="Lost", cipher=lost, created_at=NOW + timedelta(minutes=1)
+    )
+    await sign_in(tab, hooks)
+    cards = tab.page.locator(".card.webhook")
+    readable, unreadable = cards.nth(0), cards.nth(1)
+
+    await expect(readable.locator(".status")).to_have_text("Nothing sent yet")
+    await expect(readable.locator(".fix")).to_have_count(0)
+    await expect(unreadable.locator(".status")).to_have_text("Cannot be signed")
+    await expect(unreadable.locator(".fix")).to_have_text(
+        "Nothing is sent: the server cannot decrypt the secret, because SECRETS_KEY was changed or is"
+        " missing. The operator can restore the key. Otherwise, rotate the secret of this webhook."
+    )
+    assert await tab.axe_violations() == []
 
 
 async def test_mirror_shows_webhooks_and_offers_no_action(

@@ -56,6 +56,7 @@ export interface WebhookStateFields {
   readonly disabledReason: string | null | undefined;
   readonly failingSince: string | null | undefined;
   readonly lastSuccessAt: string | null | undefined;
+  readonly secretError: string | null | undefined;
 }
 
 const DISABLED_REASONS: Readonly<Record<string, string>> = {
@@ -68,12 +69,14 @@ export function webhookState({
   disabledReason,
   failingSince,
   lastSuccessAt,
+  secretError,
 }: WebhookStateFields): StatusWords {
   if (!isActive && !disabledReason) return { name: "Disabled by a person", icon: "minus", tone: "neutral" };
   if (!isActive) {
     const reason = DISABLED_REASONS[disabledReason!] ?? enumWords(disabledReason!);
     return { name: `Disabled: ${reason}`, icon: "cross", tone: "bad" };
   }
+  if (secretError) return { name: "Cannot be signed", icon: "cross", tone: "bad" };
   if (failingSince) return { name: "Failing", icon: "alarm", tone: "warning" };
   if (lastSuccessAt) return { name: "Works", icon: "check", tone: "good" };
   return { name: "Nothing sent yet", icon: "clock", tone: "neutral" };

@@ -16,23 +16,26 @@ interface Props {
 }
 
 export function WebhookState({ webhook }: Props) {
-  const { isActive, failingSince, consecutiveFailures, autoDisabledAt } = webhook;
+  const { isActive, failingSince, consecutiveFailures, autoDisabledAt, secretError } = webhook;
   return (
-    <p>
-      <Status words={webhookState(webhook)} />
-      {isActive && failingSince && (
-        <>
-          {" since "}
-          <Time at={failingSince} />, {count(consecutiveFailures, "failure")}
-        </>
-      )}
-      {!isActive && autoDisabledAt && (
-        <>
-          {" "}
-          <TimeWithDistance at={autoDisabledAt} />
-        </>
-      )}
-    </p>
+    <>
+      <p>
+        <Status words={webhookState(webhook)} />
+        {isActive && failingSince && (
+          <>
+            {" since "}
+            <Time at={failingSince} />, {count(consecutiveFailures, "failure")}
+          </>
+        )}
+        {!isActive && autoDisabledAt && (
+          <>
+            {" "}
+            <TimeWithDistance at={autoDisabledAt} />
+          </>
+        )}
+      </p>
+      {secretError && <p className="fix">{secretError}</p>}
+    </>
   );
 }
 

@@ -20,6 +20,7 @@ export const webhookFields = graphql`
     lastSuccessAt
     lastFailureAt
     previousSecretExpiresAt
+    secretError
     createdAt
   }
 `;
