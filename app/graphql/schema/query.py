@@ -1,7 +1,7 @@
 """The root Query type and its resolvers."""
 
-from asyncio import gather, sleep
-from collections.abc import Iterator, Mapping
+from asyncio import gather
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -99,9 +99,6 @@ from app.graphql.schema.webhooks import (
 )
 from app.services.board_counts import BoardNumbers
 
-_CONCURRENT_NODES = 25
-"""Objects of `nodes` that are read together."""
-
 AccountFilter = Annotated[AccountFilterInput | None, argument(description="Filter for accounts.")]
 ChangeTypes = Annotated[
     list[EventKind] | None, argument(description="Return changes of these types; default all.")
@@ -162,11 +159,7 @@ class Query:
         ids: Annotated[list[strawberry.ID], argument(description="Values of fields `id`.")],
     ) -> list[Node | None] | None:
         decoded = [decode_node_id(text, "ids") for text in ids]
-        found: list[Node | None] = []
-        for part in _parts(decoded):
-            found += await gather(*(_load_node(info.context, kind, key) for kind, key in part))
-            await sleep(0)  # the event loop runs all tasks of a part without a break
-        return found
+        return list(await gather(*(_load_node(info.context, kind, key) for kind, key in decoded)))
 
     @strawberry.field(
         description="Post with this UUID; null if it does not exist.",
@@ -528,11 +521,6 @@ class Query:
 
 def _account_criteria(filters: AccountFilterInput | None) -> AccountCriteria:
     return AccountCriteria() if filters is None else filters.to_criteria()
-
-
-def _parts(keys: list[tuple[NodeKind, NodeKey]]) -> Iterator[list[tuple[NodeKind, NodeKey]]]:
-    for start in range(0, len(keys), _CONCURRENT_NODES):
-        yield keys[start : start + _CONCURRENT_NODES]
 
 
 async def _load_node(context: Context, kind: NodeKind, key: NodeKey) -> Node | None:

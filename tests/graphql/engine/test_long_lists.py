@@ -2,7 +2,6 @@
 
 import pytest
 
-from app.domain.ids import NodeKind, encode_node_id
 from tests.clients import Tenant
 from tests.factories import add_account, add_post, failed
 from tests.recording_driver import record_statements
@@ -46,15 +45,3 @@ async def test_error_in_a_later_part_has_the_index_of_its_item(acme: Tenant) -> 
         ["accounts", index, "stats"] for index in range(60)
     ]
     assert {each["stats"] for each in body["data"]["accounts"]} == {None}
-
-
-async def test_nodes_are_read_in_parts(acme: Tenant) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    posts = [await add_post(acme.database, acme.workspace, {account: failed()}) for _ in range(60)]
-    ids = [encode_node_id(NodeKind.POST, post.id) for post in posts]
-
-    with record_statements(acme.database) as statements:
-        data = await acme.client.query("query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=ids)
-
-    assert [each["id"] for each in data["nodes"]] == ids
-    assert len(statements) == 3  # of 25, 25 and 10 posts
