@@ -1,7 +1,7 @@
 """Secrets that a process, or all running workers, cannot decrypt: counted, and described for the operator."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,7 +10,11 @@ from app.db.core.statements import AnyRow
 from app.db.repositories.accounts import has_sandbox_accounts
 from app.db.repositories.encrypted_rows import CHECKPOINTS, CREDENTIALS, count_rows_by_key
 from app.db.repositories.webhooks import list_webhook_secrets
-from app.db.repositories.worker_keys import count_accounts_without_worker, record_worker_keys
+from app.db.repositories.worker_keys import (
+    count_accounts_without_worker,
+    record_worker_keys,
+    worker_key_times,
+)
 from app.domain.credentials import KEY_GRACE, UnreadableSecrets, is_old_key
 from app.services.secret_cipher import (
     SecretCipher,
@@ -153,3 +157,11 @@ async def require_readable_accounts(database: Database, settings: Settings) -> N
     if not await has_sandbox_accounts(database.all_workspaces):
         problems = (missing.problem, missing.old_settings_problem(settings))
         raise SettingsError(" ".join(filter(None, problems)))
+
+
+async def read_worker_key_times(database: Database) -> Mapping[str, datetime]:
+    """Return the time at which a worker last reported to have a key, by id of the key.
+
+    Keys belong to the installation, not to a workspace.
+    """
+    return await worker_key_times(database.all_workspaces)

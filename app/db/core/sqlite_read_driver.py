@@ -22,12 +22,6 @@ from app.runtime.fair_slots import FairSlots, current_caller
 _INLINE_CPU_BUDGET = timedelta(milliseconds=10)
 """CPU time of an inline statement. A page of 100 rows with all related rows takes a tenth of it."""
 
-_INLINE_CPU_BUDGET_OF_ITERATION = timedelta(milliseconds=20)
-"""CPU time of an iteration of the event loop, after the first statement, from which none runs inline.
-
-Otherwise, the many fields of a request could hold the event loop for ten times as long.
-"""
-
 _INLINE_TIMEOUT = timedelta(milliseconds=50)
 """Wall-clock time of an inline statement, including disk reads and other processes' CPU time."""
 
@@ -52,9 +46,6 @@ class SQLiteReadDriver:
         self._inline_connection: _Connection | None = None
         self._inline_budget = Budget()
         self._thread_pool: _ThreadPool | None = None
-        self._measured_loop: asyncio.AbstractEventLoop | None = None
-        """Event loop whose present iteration has read inline."""
-        self._iteration_cpu_deadline = 0.0
         self._slow_statements: WeakKeyDictionary[CompiledStatement, float] = WeakKeyDictionary()
         """Expiry of each statement's entry, by the monotonic clock."""
 
@@ -65,16 +56,8 @@ class SQLiteReadDriver:
 
         Raises RuntimeError inside a write, whose thread must not use the connection of the event loop.
         """
-        loop = asyncio.get_running_loop()  # raises RuntimeError in the thread of a write
+        asyncio.get_running_loop()  # raises RuntimeError in the thread of a write
         now = time.monotonic()
-        if self._measured_loop is not loop:
-            self._measured_loop = loop
-            self._iteration_cpu_deadline = (
-                time.thread_time() + _INLINE_CPU_BUDGET_OF_ITERATION.total_seconds()
-            )
-            loop.call_soon(self._end_iteration)
-        elif time.thread_time() > self._iteration_cpu_deadline:
-            return await self._fetch_in_thread(statement, arguments, now)
         if not self._slow_statements or self._slow_statements.get(statement, 0) <= now:
             connection, budget = self._inline_connection, self._inline_budget
             if connection is None:
@@ -86,14 +69,6 @@ class SQLiteReadDriver:
                 return connection.rows(statement, arguments, budget, now)
             except sqlite3.Error:  # the budget is exceeded, or the error recurs in the thread
                 self._slow_statements[statement] = now + _SLOW_STATEMENT_TTL.total_seconds()
-        return await self._fetch_in_thread(statement, arguments, now)
-
-    def _end_iteration(self) -> None:
-        self._measured_loop = None
-
-    async def _fetch_in_thread(
-        self, statement: CompiledStatement, arguments: Sequence[object], now: float
-    ) -> Sequence[Record]:
         if self._thread_pool is None:
             self._thread_pool = _ThreadPool(self._connect, self._max_threads)
         return await self._thread_pool.fetch(

@@ -205,7 +205,7 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         return memoize(self.operation, (object_type.name, *map(id, nodes)), compile_or_none)
 
 
-MAX_INLINE_FIELDS = 10_000
+MAX_INLINE_FIELDS = 40_000
 """Values that were read × fields of the operation that a compiled function completes in the event loop."""
 
 _MAX_PART_FIELDS = 250

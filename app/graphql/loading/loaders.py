@@ -13,7 +13,7 @@ from uuid import UUID
 
 from strawberry.dataloader import DataLoader
 
-from app.db.core.database import AllWorkspacesReader, Reader
+from app.db.core.database import Reader
 from app.db.core.paging import Page, PageRequest
 from app.db.core.statements import AnyRow
 from app.db.repositories import (
@@ -27,7 +27,6 @@ from app.db.repositories import (
     outcomes,
     posts,
     webhook_pages,
-    worker_keys,
 )
 from app.db.repositories.destination_filters import DestinationCriteria
 from app.db.repositories.failure_groups import AccountFailures, RetryCounts
@@ -107,13 +106,12 @@ class Loaders:
     def __init__(
         self,
         reader: Reader,
-        all_workspaces: AllWorkspacesReader,
+        read_worker_key_times: Callable[[], Awaitable[Mapping[str, datetime]]],
         clock: Callable[[], datetime],
         entry_limit: ResponseEntryLimit,
     ) -> None:
         self._reader = reader
-        self._all_workspaces = all_workspaces
-        """Reads tables of the installation, which have no workspace."""
+        self._read_worker_key_times = read_worker_key_times
         self._clock = clock
         self._entry_limit = entry_limit
         self._outcome_loaders: dict[OutcomePeriod, DataLoader[AccountId, OutcomeTally]] = {}
@@ -143,7 +141,7 @@ class Loaders:
     @cached_property
     def worker_key_times_by_id(self) -> DataLoader[str, datetime | None]:
         async def times(key_ids: Sequence[str]) -> list[datetime | None]:
-            by_id = await worker_keys.worker_key_times(self._all_workspaces)
+            by_id = await self._read_worker_key_times()
             return [by_id.get(key_id) for key_id in key_ids]
 
         return DataLoader(times, cache=False)

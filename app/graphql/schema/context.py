@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 
 import strawberry
 
@@ -23,6 +23,7 @@ from app.graphql.loading.loaders import Loaders, ResponseEntryLimit
 from app.graphql.schema.lookahead import Selection, selection_of
 from app.http.rate_limits import RateLimits
 from app.http.request import ApiRequest
+from app.services import missing_keys
 from app.services.api_keys import Viewer
 from app.services.board_counts import BoardCounter
 from app.services.bulk_plans import CriteriaT, PlanCodec
@@ -107,7 +108,8 @@ class Context:
 
     @cached_property
     def loaders(self) -> Loaders:
-        return Loaders(self.reader, self.database.all_workspaces, self.clock, self.entry_limit)
+        read_worker_key_times = partial(missing_keys.read_worker_key_times, self.database)
+        return Loaders(self.reader, read_worker_key_times, self.clock, self.entry_limit)
 
     @cached_property
     def wait_budget(self) -> WaitBudget:

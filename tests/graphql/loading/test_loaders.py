@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -12,6 +13,7 @@ from app.db.models import Account
 from app.domain.destinations import Outcome
 from app.domain.ids import AccountId, DestinationId
 from app.graphql.loading.loaders import Loaders, ResponseEntryLimit
+from app.services import missing_keys
 from tests.clients import Tenant, app_client
 from tests.factories import (
     NOW,
@@ -239,7 +241,8 @@ async def test_rest_api_has_no_response_entry_limit(acme: Tenant) -> None:
 
 def make_loaders(tenant: Tenant) -> Loaders:
     reader = tenant.database.reader(tenant.workspace)
-    return Loaders(reader, tenant.database.all_workspaces, lambda: NOW, ResponseEntryLimit(None))
+    read_worker_key_times = partial(missing_keys.read_worker_key_times, tenant.database)
+    return Loaders(reader, read_worker_key_times, lambda: NOW, ResponseEntryLimit(None))
 
 
 async def test_loader_accepts_any_number_of_keys(acme: Tenant) -> None:
