@@ -74,7 +74,7 @@ async def measure_subscriptions(
         try:
             for number in range(COUNT):
                 socket.subscribe(str(number), make_document(number))
-            await wait_for_subscriptions(live_tenant.client, COUNT)
+                await wait_for_subscriptions(live_tenant.client, number + 1)
             await live_tenant.create_post()
             for _ in range(2 * COUNT):
                 message = await socket.receive()

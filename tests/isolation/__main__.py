@@ -77,7 +77,7 @@ async def _add_tenant(database: Database, destinations: int) -> Tenant:
         )
         post = await add_post(database, workspace, {account: state}, created_at=due_at)
         copies = destinations // len(_DAYS) - 1
-        await database.write(workspace, partial(copy_post, post=post.id, count=copies))
+        await database.write_all_workspaces(partial(copy_post, post=post.id, count=copies))
     await insert_due_posts(database, workspace, accounts[0], 2000)
     key = await add_api_key(database, workspace)
     return Tenant(key.token, int(accounts[0]), post.id)

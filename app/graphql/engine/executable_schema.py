@@ -81,8 +81,8 @@ class Schema(strawberry.Schema):
         Raises OperationRejected, or OperationTypeNotAllowed for a type not in `allowed_types`.
         """
         try:
-            operation = self.operation_cache.get((document.text, operation_name))
-            if operation is None or operation.limits is not document.limits:
+            operation = self._find_cached(document, operation_name)
+            if operation is None:
                 operation = await self._prepare_new(
                     document, context, operation_name, allowed_types
                 )
@@ -112,9 +112,18 @@ class Schema(strawberry.Schema):
         ):
             add_validation_code(errors)
             raise OperationRejected(errors)
+        # Requests with the same document share the memory of the first one that was prepared.
+        if (cached := self._find_cached(document, operation_name)) is not None:
+            return cached
         with suppress(ValueError):  # larger than the whole cache
             self.operation_cache[document.text, operation_name] = operation
         return operation
+
+    def _find_cached(
+        self, document: Document, operation_name: str | None
+    ) -> PreparedOperation | None:
+        operation = self.operation_cache.get((document.text, operation_name))
+        return operation if operation and operation.limits is document.limits else None
 
     def _analyze(
         self, document: Document, operation_name: str | None
