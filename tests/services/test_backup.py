@@ -28,6 +28,12 @@ def random_bytes(length: int) -> bytes:
     return b"r" * length
 
 
+def fail_for_secret_key(length: int) -> bytes:
+    if length > 8:
+        raise LookupError(length)
+    return bytes(length)
+
+
 @pytest.fixture
 async def empty_database(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Database]:
     async with Database(empty_database_url) as opened:
@@ -84,11 +90,6 @@ async def test_failed_backup_leaves_no_file(database: Database, tmp_path: Path) 
     folder = tmp_path / "backups"
     folder.mkdir()
 
-    def fail_for_secret_key(length: int) -> bytes:
-        if length > 8:
-            raise LookupError(length)
-        return bytes(length)
-
     with pytest.raises(LookupError):
         await backup(database, folder / "backup.db", now=NOW, random_bytes=fail_for_secret_key)
 
@@ -119,11 +120,6 @@ async def test_failed_replacement_leaves_the_older_backup(
     file = folder / "latest.db"
     await backup(database, file, now=NOW, random_bytes=random_bytes)
     older = file.read_bytes()
-
-    def fail_for_secret_key(length: int) -> bytes:
-        if length > 8:
-            raise LookupError(length)
-        return bytes(length)
 
     with pytest.raises(LookupError):
         await backup(database, file, replace=True, now=NOW, random_bytes=fail_for_secret_key)
