@@ -22,6 +22,7 @@ from app.graphql.schema.context import Context
 from app.graphql.schema.subscription import PendingEvent
 from app.http.concurrency import ConcurrencyLimiter
 from app.http.memory_budget import MemoryBudget
+from app.runtime.fair_slots import FairSlots, current_caller
 from app.services.api_keys import Viewer
 
 RESPONSE_TTL = timedelta(seconds=2)
@@ -79,7 +80,7 @@ class ResponseCache:
             _MAX_SHARED_LARGE_RESPONSES, ttl, monotonic
         )
         self._in_flight: dict[ResponseKey, asyncio.Task[EncodedResponse]] = {}
-        self._concurrency = asyncio.Semaphore(_MAX_CONCURRENT)
+        self._slots = FairSlots(_MAX_CONCURRENT, max_per_caller=_MAX_CONCURRENT)
 
     async def get_or_compute(
         self, key: ResponseKey, compute: Callable[[], Awaitable[EncodedResponse]]
@@ -110,7 +111,7 @@ class ResponseCache:
         self, key: ResponseKey, compute: Callable[[], Awaitable[EncodedResponse]]
     ) -> EncodedResponse:
         try:
-            async with self._concurrency:
+            async with self._slots.hold(current_caller.get()):
                 response = await compute()
                 if response.is_cacheable:
                     try:
