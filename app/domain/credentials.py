@@ -33,7 +33,7 @@ _FINGERPRINT_PURPOSE = b"credentials:"
 
 
 KEY_ID_PREFIX = "fernet-"
-"""Begin of the id of each key of SECRETS_KEY, which names the format of what the key has encrypted."""
+"""Prefix of the ids of the keys of SECRETS_KEY. It names the format of what they have encrypted."""
 
 KEY_GRACE = timedelta(minutes=1)
 """Time after which encrypted credentials have a problem if no running worker has their key."""

@@ -181,7 +181,7 @@ class OutcomeTable:
 
     def min_group_count(self) -> int:
         """Return a lower bound of the number of different groups in all buckets, while they are counted."""
-        return len(self._counted) - len(self._counted & self._subtracted)
+        return len(self._counted - self._subtracted)
 
     def groups_in(self, bucket: int) -> dict[OutcomeGroupKey, OutcomeTally]:
         """Return the groups of a bucket with at least one destination or attempt."""

@@ -201,7 +201,7 @@ class ExportHandler:
         chunks = self.open_export(
             workspace_id, destinations, self.export_format, use_gzip=use_gzip, adds_end=adds_end
         )
-        return StreamedResponse(partial(self._export, request, workspace_id, start, chunks))
+        return StreamedResponse(partial(self._export, request, start, chunks))
 
     def _start_message(self, *, use_gzip: bool) -> Message:
         file_name = f"destinations.{self.export_format}".encode()
@@ -216,17 +216,12 @@ class ExportHandler:
         return {"type": "http.response.start", "status": 200, "headers": headers}
 
     async def _export(
-        self,
-        request: HttpRequest,
-        workspace_id: WorkspaceId,
-        start: Message,
-        chunks: Chunks,
-        send: Send,
+        self, request: HttpRequest, start: Message, chunks: Chunks, send: Send
     ) -> None:
         request.has_timeout = request.is_latency_measured = False
-        await self._acquire_slot(workspace_id)
+        await self._acquire_slot(request)
         try:
-            await self._send_chunks(request, workspace_id, start, chunks, send)
+            await self._send_chunks(request, start, chunks, send)
         except TimeoutError:
             error = ServiceUnavailable(
                 "The export took too long. Try again, or select fewer destinations.",
@@ -237,14 +232,14 @@ class ExportHandler:
             request.record_error(error)
             logger.warning("export timed out", request_id=request.request_id)
         finally:
-            self.slots.release(workspace_id)
+            self.slots.release(request.workspace_id)
 
-    async def _acquire_slot(self, workspace_id: WorkspaceId) -> None:
+    async def _acquire_slot(self, request: HttpRequest) -> None:
         """Wait for a slot; raises RateLimitExceeded if there is none in time."""
         wait = self.service.timeouts.export_slot_timeout.total_seconds()
         try:
             deadline = asyncio.get_running_loop().time() + wait
-            await self.slots.acquire(workspace_id, deadline)
+            await self.slots.acquire(request.workspace_id, deadline)
         except TimeoutError:
             raise RateLimitExceeded(
                 f"Other exports are running, and none of them has ended within {wait:g} s."
@@ -253,12 +248,7 @@ class ExportHandler:
             ) from None
 
     async def _send_chunks(
-        self,
-        request: HttpRequest,
-        workspace_id: WorkspaceId,
-        start: Message,
-        chunks: Chunks,
-        send: Send,
+        self, request: HttpRequest, start: Message, chunks: Chunks, send: Send
     ) -> None:
         """Send all chunks, reading each when the last one was sent, or break the connection.
 
@@ -274,7 +264,7 @@ class ExportHandler:
             asyncio.timeout(self.timeout.total_seconds()),
             aclosing(chunks),
             asyncio.timeout(timeouts.send_timeout.total_seconds()) as progress,
-            self._slow_client_aborted(workspace_id, rate),
+            self._slow_client_aborted(request, rate),
         ):
             try:
                 async for data, _ in chunks:
@@ -300,14 +290,14 @@ class ExportHandler:
 
     @asynccontextmanager
     async def _slow_client_aborted(
-        self, workspace_id: WorkspaceId, rate: ReadRate
+        self, request: HttpRequest, rate: ReadRate
     ) -> AsyncIterator[None]:
         """Raise TimeoutError in the context once the client is slow while another workspace waits."""
         period = self.service.timeouts.slow_export_period
 
         async def watch() -> None:
             is_slow = False
-            while not (is_slow and self.slots.is_awaited(workspace_id)):
+            while not (is_slow and self.slots.is_awaited(request.workspace_id)):
                 await asyncio.sleep(period.total_seconds() / _CHECKS_PER_PERIOD)
                 is_slow = rate.is_below(_MIN_BYTES_PER_SECOND, period)
             limit.reschedule(asyncio.get_running_loop().time())

@@ -110,14 +110,14 @@ class Search:
         return worse.held
 
     async def _send(self, request: Request) -> Measurement:
-        path, query_string = (url := urlsplit(request.path)).path, url.query
+        url = urlsplit(request.path)
         headers = [
             (b"authorization", f"Bearer {self._token}".encode()),
             (b"content-type", b"application/json"),
             (b"accept", request.accept.encode()),
         ]
-        scope = http_scope("POST" if request.body else "GET", path, headers)
-        scope.update({"query_string": query_string.encode(), "client": ("127.0.0.1", 1)})
+        scope = http_scope("POST" if request.body else "GET", url.path, headers)
+        scope.update({"query_string": url.query.encode(), "client": ("127.0.0.1", 1)})
         client = ASGIClient(request.body)
         gc.collect()
         await asyncio.sleep(0.01)

@@ -82,6 +82,7 @@ def compile_completer(
 
 
 def is_row_backed(object_type: GraphQLObjectType) -> bool:
+    """Return whether the objects of a type are made from rows."""
     definition = object_type.extensions.get(STRAWBERRY_DEFINITION)
     return definition is not None and issubclass(definition.origin, RowBacked)
 

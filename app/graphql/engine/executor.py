@@ -67,7 +67,7 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         position_context: Any,
     ) -> Any:
         complete = None
-        if is_row_backed(return_type) or not self._is_large():
+        if is_row_backed(return_type) or not is_large(self.context_value, self._field_count):
             complete = self._get_completer(return_type, field_details_list)
         if complete is not None:
             try:
@@ -170,15 +170,14 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
                 position_context,
             )
 
-    def _is_large(self) -> bool:
-        """Return True if lists must be completed in parts, and not together with the object they are in."""
-        fields = memoize(
+    @property
+    def _field_count(self) -> int:
+        """Number of fields of the operation."""
+        return memoize(
             self.operation,
             "fields",
             lambda: count_fields([self.operation.selection_set], self.fragment_definitions),
         )
-        context: Context = self.context_value
-        return context.value_count * fields > MAX_INLINE_FIELDS
 
     def _count_fields(self, field_details_list: list[FieldDetails]) -> int:
         """Return the number of fields below a field, with those in fragments."""
@@ -205,11 +204,13 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         return memoize(self.operation, (object_type.name, *map(id, nodes)), compile_or_none)
 
 
-MAX_INLINE_FIELDS = 100_000
-"""Values that were read × fields of the operation that a compiled function completes in the event loop.
+def is_large(context: Context, field_count: int) -> bool:
+    """Return whether a compiled function must not complete an operation with all of its lists at once."""
+    return context.value_count * field_count > _MAX_INLINE_FIELDS
 
-That takes about 30 ms if each value has all fields; most have a tenth of them.
-"""
+
+_MAX_INLINE_FIELDS = 100_000
+"""Values that were read × fields of the operation: an upper bound, as most values have few of the fields."""
 
 _MAX_PART_FIELDS = 250
 """Fields that graphql-core completes in one piece, in about 10 ms."""

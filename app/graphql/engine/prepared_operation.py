@@ -100,7 +100,6 @@ class PreparedOperation:
         )
         """Estimate of the memory that the operation takes once it was executed: 0.8 to 2.5 times as much."""
         self._use_fast_path = use_fast_path
-        self._is_planned = False
         self._definition = definition
         self._fragments = {
             node.name.value: node
@@ -177,9 +176,9 @@ class PreparedOperation:
     async def execute(self, context: Context, variables: VariableValues) -> OperationResult:
         """Execute a query or mutation, by its plan if it has one, else by graphql-core."""
         root_results: Mapping[str, RootResult] = {}
-        if not self._is_planned:
+        if "_execution_plan" not in vars(self):  # where it is cached
             # Compiling the functions of a document takes as long as its validation.
-            self._is_planned = await compute(lambda: (self._execution_plan, True)[1])
+            await compute(lambda: self._execution_plan)
         if self._execution_plan is not None:
             try:
                 data = await self._execution_plan.run(context, variables)

@@ -27,7 +27,10 @@ from app.graphql.schema.prefetch import posts_from_rows
 from app.runtime.computations import compute
 
 MAX_POSTS_IN_BUCKET = 20
+
 _CONCURRENT_BUCKETS = 2
+"""Buckets whose posts are read together: each may have 20 posts with all that is selected of them."""
+
 DEFAULT_POSTS_IN_BUCKET = 3
 
 

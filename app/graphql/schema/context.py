@@ -104,7 +104,11 @@ class Context:
 
     def for_next_event(self) -> "Context":
         """Return the context for the next response of a subscription."""
-        return replace(self, entry_limit=self.entry_limit.for_next_event())
+        return replace(
+            self,
+            reader=self.database.reader(self.viewer.workspace_id),  # with no rows read yet
+            entry_limit=self.entry_limit.for_next_event(),
+        )
 
     @cached_property
     def loaders(self) -> Loaders:

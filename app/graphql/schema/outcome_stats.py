@@ -72,7 +72,6 @@ class PublishingLateness:
     " its last settlement."
 )
 class OutcomeCounts:
-    lateness_of_all: strawberry.Private[PublishingLateness | None]
     published: int = field(description="Number of published destinations.")
     failed: int = field(description="Number of failed destinations, without unknown outcomes.")
     unknown: int = field(description="Number of destinations with an unknown outcome.")
@@ -91,12 +90,9 @@ class OutcomeCounts:
         description="Share of published destinations, from 0 to 1; null if none was settled. An unknown"
         " outcome is not a success."
     )
-
-    @strawberry.field(
+    lateness: PublishingLateness | None = field(
         description="Lateness of the published destinations; null if none was published."
     )
-    def lateness(self) -> PublishingLateness | None:
-        return self.lateness_of_all
 
 
 @strawberry.type(description="Outcomes of one group in one bucket.")
@@ -169,14 +165,11 @@ async def build_outcome_stats(
 
     await _count_outcomes(info, table, spans, group_by, filters, check_groups)
     build = partial(_build_buckets, info, table, buckets, is_grouped=bool(group_by))
-    is_small = len(buckets) * table.min_group_count() <= _INLINE_GROUPS and not has_lateness(info)
-    return OutcomeStats(
-        start=start,
-        end=end,
-        timezone=timezone,
-        interval=interval,
-        buckets=build() if is_small else await compute(build),
-    )
+    is_small = len(buckets) * table.min_group_count() <= _INLINE_GROUPS and not _has_lateness(info)
+    built = build() if is_small else await compute(build)
+    for bucket in built:
+        info.context.entry_limit.add(len(bucket.groups))
+    return OutcomeStats(start=start, end=end, timezone=timezone, interval=interval, buckets=built)
 
 
 async def _count_outcomes(
@@ -194,7 +187,7 @@ async def _count_outcomes(
         platforms=validate_filter_texts("filter.platform", filters.platform),
         account_ids=validate_account_ids("filter.accountId", filters.account_id),
         has_platforms=OutcomeGrouping.PLATFORM in group_by,
-        has_lateness=has_lateness(info),
+        has_lateness=_has_lateness(info),
         has_accounts=OutcomeGrouping.ACCOUNT in group_by,
         has_categories=OutcomeGrouping.CATEGORY in group_by or filters.error_category is not None,
     )
@@ -203,7 +196,7 @@ async def _count_outcomes(
     )
 
 
-def has_lateness(info: Info) -> bool:
+def _has_lateness(info: Info) -> bool:
     return "lateness" in info.selection.names
 
 
@@ -221,7 +214,6 @@ def _build_buckets(
     tallies_by_bucket = [table.groups_in(number) for number in range(len(buckets))]
     groups = {key for tallies in tallies_by_bucket for key in tallies}
     _check_groups(info, buckets, len(groups))
-    entry_limit = info.context.entry_limit
     built = []
     for bucket, tallies in zip(buckets, tallies_by_bucket, strict=True):
         total = OutcomeTally()
@@ -232,7 +224,6 @@ def _build_buckets(
             if is_grouped
             else []
         )
-        entry_limit.add(len(bucket_groups))
         built.append(
             OutcomeBucket(
                 start=bucket.start,
@@ -255,7 +246,6 @@ def _build_group(key: OutcomeGroupKey, tally: OutcomeTally) -> OutcomeGroup:
 
 def build_counts(tally: OutcomeTally) -> OutcomeCounts:
     return OutcomeCounts(
-        lateness_of_all=_build_lateness(tally.sorted_lateness_ms()),
         published=tally.published,
         failed=tally.failed,
         unknown=tally.unknown,
@@ -264,6 +254,7 @@ def build_counts(tally: OutcomeTally) -> OutcomeCounts:
         saved_by_retry=tally.saved_by_retry,
         attempts=tally.attempts,
         success_rate=tally.success_rate,
+        lateness=_build_lateness(tally.sorted_lateness_ms()),
     )
 
 

@@ -65,6 +65,16 @@ async def execute_event(
     return result.data, result.errors, len(statements)
 
 
+async def test_rows_of_one_event_do_not_count_for_the_next(bench: DifferentialBench) -> None:
+    document = in_document("destinationChanged(after: $after) { destination { status } }")
+    subscription = await bench.subscribe(FAST_SCHEMA, document, {})
+    first = subscription.context.for_next_event()
+    await subscription.execute(await bench_event(bench), first)
+
+    assert first.value_count > 0
+    assert first.for_next_event().value_count == 0
+
+
 @both_schemas
 @pytest.mark.parametrize(
     ("selection", "expected", "statement_count"),
