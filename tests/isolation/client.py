@@ -31,6 +31,7 @@ _LIST = (
     "{ destinations(first: 50, orderBy: {field: LATENESS}, filter: {lateBySeconds: 1})"
     " { nodes { destinationId status account { accountName } } } }"
 )
+_LATEST = "{ changes { latestCursor } }"
 _POST = (
     "query($postId: UUID!) { post(postId: $postId) { content destinations { status attempts } } }"
 )
@@ -144,13 +145,21 @@ class MeasuredClient:
 
     @asynccontextmanager
     async def _subscription(self) -> AsyncIterator[None]:
-        """Receive live updates while the context is open."""
+        """Receive live updates while the context is open, also those before the subscription has begun."""
+        connection = HttpConnection(self._url)
+        feed = await self._execute(connection, _LATEST)
+        connection.close()
+        variables = {"after": feed["changes"]["latestCursor"]}
         url = f"{self._url.replace('http', 'ws', 1)}/graphql"
         async with connect(url, subprotocols=[PROTOCOL]) as socket:  # type: ignore[list-item]
             payload = {"Authorization": f"Bearer {self._token}"}
             await socket.send(json.dumps({"type": "connection_init", "payload": payload}))
             await socket.recv()
-            message = {"id": "1", "type": "subscribe", "payload": {"query": DOCUMENT}}
+            message = {
+                "id": "1",
+                "type": "subscribe",
+                "payload": {"query": DOCUMENT, "variables": variables},
+            }
             await socket.send(json.dumps(message))
             receiving = asyncio.create_task(self._receive(socket))
             try:
