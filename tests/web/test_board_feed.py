@@ -202,6 +202,7 @@ async def test_repeated_and_reordered_changes_end_with_what_the_server_has(
             " orderBy: {field: CREATED_AT, direction: ASC}) { nodes { id status } } }",
             ids=[account_id],
         )["nodes"]
+        publishing = {**first, "status": "PUBLISHING", "awaitsOutcome": True}
         is_released = asyncio.Event()
 
         async def delay(route: Route) -> None:
@@ -209,7 +210,7 @@ async def test_repeated_and_reordered_changes_end_with_what_the_server_has(
             await route.continue_()
 
         await tab.page.route("**/graphql", delay)
-        for destination in (first, first, {**first, "status": "PUBLISHING"}):
+        for destination in (first, first, publishing):
             feed.send_change(destination)
         await expect(statuses).to_have_text(["Publishing", "Failed"])
         is_released.set()
