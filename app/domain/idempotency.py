@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.domain.validation.text import validate_name
 
@@ -44,11 +44,18 @@ def body_key(caller_id: str, body: bytes) -> IdempotencyKey:
 
 
 def canonicalize(request: "DataclassInstance") -> dict[str, object]:
-    """Return the request without its null fields, so that a field added later changes nothing."""
-    return asdict(
-        request,
-        dict_factory=lambda members: {name: value for name, value in members if value is not None},
-    )
+    """Return the request without its null fields, so that a field added later changes nothing.
+
+    JSON values are not copied: some have hundreds of thousands of members.
+    """
+    members: dict[str, Any] = {
+        field.name: getattr(request, field.name) for field in fields(request)
+    }
+    return {
+        name: canonicalize(value) if is_dataclass(value) and not isinstance(value, type) else value
+        for name, value in members.items()
+        if value is not None
+    }
 
 
 def fingerprint(request: object) -> bytes:

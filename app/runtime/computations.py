@@ -1,14 +1,17 @@
 """Runs long computations in threads, so that the event loop answers other requests meanwhile.
 
-The slots are shared by the API keys, as those of reads are. Python runs one thread at a time, but a busy
-thread gives way to the event loop after a fraction of a millisecond.
+`compute` calls a function, and `run_in_thread` a coroutine function, in an event loop of the thread. The
+slots of both are shared by the API keys, as those of reads are. Python runs one thread at a time, but a
+busy thread gives way to the main event loop after a fraction of a millisecond.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import ContextVar, copy_context
-from typing import TypeVar, TypeVarTuple
+from threading import Thread
+from typing import Any, TypeVar, TypeVarTuple
 
 from app.runtime.fair_slots import FairSlots, current_caller
 
@@ -16,41 +19,54 @@ T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
 _MAX_THREADS = 2
-"""Threads for computations: one key has at most half of them. More would only slow the event loop down."""
+"""Threads for functions: one key has at most half of them. More would only slow the event loop down."""
 
-_threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="computations")
+_MAX_LOOPS = 4
+"""Threads for coroutine functions, which also wait for the database."""
 
-
-is_in_thread: ContextVar[bool] = ContextVar("is_in_thread", default=False)
-"""True inside of a computation."""
+_main_loop: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar("main_loop", default=None)
+"""The event loop that started the computation; None outside of computations."""
 
 
 class _Slots:
-    """Slots of the threads, in one event loop after the other."""
+    """Slots of some threads, in one event loop after the other."""
 
-    _loop: asyncio.AbstractEventLoop | None = None
-    _slots: FairSlots
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._slots: FairSlots
 
     def in_loop(self, loop: asyncio.AbstractEventLoop) -> FairSlots:
         if self._loop is not loop:
-            self._loop, self._slots = loop, FairSlots(_MAX_THREADS)
+            self._loop, self._slots = loop, FairSlots(self._count)
         return self._slots
 
 
-_slots = _Slots()
+_threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="computations")
+_thread_slots = _Slots(_MAX_THREADS)
+_idle_loops: list[asyncio.AbstractEventLoop] = []
+_loop_slots = _Slots(_MAX_LOOPS)
+
+
+def is_in_thread() -> bool:
+    """Return True inside of a computation."""
+    return _main_loop.get() is not None
 
 
 async def compute(function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
     """Call a function in a thread and return its result; waits while its caller has its share of them.
 
     The function must not use the event loop. A cancelled computation cannot be interrupted, so long work is
-    several computations: none begins after the cancellation. Each one keeps its slot until it ends.
+    several computations: none begins after the cancellation. Each one keeps its slot until it ends. Inside
+    of a computation, the function is called directly.
     """
+    if is_in_thread():
+        return function(*arguments)
     caller, loop = current_caller.get(), asyncio.get_running_loop()
-    slots = _slots.in_loop(loop)
+    slots = _thread_slots.in_loop(loop)
     await slots.acquire(caller)
     context = copy_context()
-    context.run(is_in_thread.set, True)
+    context.run(_main_loop.set, loop)
     result = asyncio.wrap_future(_threads.submit(lambda: context.run(function, *arguments)))
 
     def release_slot(_result: object) -> None:
@@ -60,3 +76,74 @@ async def compute(function: Callable[[*Arguments], T], *arguments: *Arguments) -
 
     result.add_done_callback(release_slot)
     return await asyncio.shield(result)
+
+
+async def run_in_thread(function: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Call a coroutine function in the event loop of a thread and return its result.
+
+    Waits while its caller has its share of the threads. A cancelled coroutine ends where it next waits, and
+    keeps its slot until then. It must await what belongs to the main event loop by `await_in_main_loop`.
+    """
+    caller, loop = current_caller.get(), asyncio.get_running_loop()
+    slots = _loop_slots.in_loop(loop)
+    await slots.acquire(caller)
+    thread_loop = _idle_loops.pop() if _idle_loops else _start_loop()
+    context = copy_context()
+    context.run(_main_loop.set, loop)
+    tasks: list[asyncio.Task[T]] = []
+    result: asyncio.Future[T] = loop.create_future()
+
+    def start() -> None:
+        task = thread_loop.create_task(function(), context=context)
+        task.add_done_callback(end)
+        tasks.append(task)
+
+    def end(task: asyncio.Task[T]) -> None:
+        _idle_loops.append(thread_loop)
+        with suppress(RuntimeError):  # the main event loop was closed
+            loop.call_soon_threadsafe(deliver, task)
+
+    def deliver(task: asyncio.Task[T]) -> None:
+        slots.release(caller)
+        if task.cancelled():
+            result.cancel()
+            return
+        error = task.exception()  # retrieved, so that that of a cancelled computation is not logged
+        if result.done():
+            return
+        if error is None:
+            result.set_result(task.result())
+        else:
+            result.set_exception(error)
+
+    def cancel() -> None:
+        tasks[0].cancel()
+
+    thread_loop.call_soon_threadsafe(start)
+    try:
+        return await result
+    except asyncio.CancelledError:
+        thread_loop.call_soon_threadsafe(cancel)
+        raise
+
+
+async def await_in_main_loop(
+    function: Callable[[*Arguments], Awaitable[T]], *arguments: *Arguments
+) -> T:
+    """Call a coroutine function in the main event loop, from there or from `run_in_thread`."""
+    loop = _main_loop.get()
+    if loop is None:
+        return await function(*arguments)
+
+    async def call() -> T:
+        _main_loop.set(None)
+        return await function(*arguments)
+
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(), loop))
+
+
+def _start_loop() -> asyncio.AbstractEventLoop:
+    """Start a thread with an event loop; it does not prevent the end of the process."""
+    loop = asyncio.new_event_loop()
+    Thread(target=loop.run_forever, name="computation loop", daemon=True).start()
+    return loop

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 from uuid import UUID
@@ -21,6 +22,7 @@ from app.domain.idempotency import IdempotencyKey, canonicalize
 from app.domain.ids import PostId
 from app.domain.posts import MAX_BULK_DESTINATIONS, Post
 from app.domain.signing import KeysetPosition
+from app.runtime.computations import run_in_thread
 from app.services.bulk_plans import BulkPlan
 from app.services.idempotency import StoredOutcome, run_idempotently
 from app.services.unit_of_work import UnitOfWork, WriteContext
@@ -200,8 +202,21 @@ async def dry_run_bulk_action(
     Writes nothing and takes no lock. Raises InvalidInput for a filter that no field narrows.
     """
     _require_selective(criteria)
-    restricted, now = action.restrict(criteria), write_context.now
     reader = database.reader(write_context.workspace_id)
+    return await run_in_thread(
+        partial(_decide, reader, action, criteria, request, write_context.now)
+    )
+
+
+async def _decide(
+    reader: Reader,
+    action: BulkAction[CriteriaT, DecisionT],
+    criteria: CriteriaT,
+    request: PageRequest,
+    now: datetime,
+) -> DryRun[CriteriaT, DecisionT]:
+    """Return the decisions about a page, the numbers and the plan, from reads only."""
+    restricted = action.restrict(criteria)
     matches = await _limit_posts(reader, await action.read_page(reader, restricted, request, now))
     posts = await load_posts(reader, _post_ids(matches.rows))
     rows = _unchanged_rows(matches.rows, posts)

@@ -14,6 +14,7 @@ from app.domain.ids import AccountId, IdFactory, PostId
 from app.domain.post_commands import NewPost, PostUpdate
 from app.domain.posts import MAX_BULK_DESTINATIONS, MAX_BULK_POSTS, Post
 from app.platforms.content_checks import ContentChecks
+from app.runtime.computations import compute
 from app.services.idempotency import StoredOutcome, run_idempotently
 from app.services.post_warnings import (
     PostWarnings,
@@ -58,7 +59,7 @@ async def create_post(
 
     `charge_quota` runs before anything is created, but not for a repetition; its exception rejects the post.
     """
-    post_commands.check_new_post(new_post)
+    await compute(post_commands.check_new_post, new_post)
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
         charge_quota()
@@ -92,7 +93,7 @@ async def create_posts(
     `charge_quota` runs before anything is created, but not for a repetition; its exception rejects all.
     """
     _check_bulk_limits(posts)
-    checked = [_accept_or_reject(post, _validate_new_post) for post in posts]
+    checked = await compute(_check_all, posts)
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
         charge_quota()
@@ -295,6 +296,10 @@ def _build_post(
     return post_commands.create_post(
         new_post, accounts, post_id=PostId(new_id()), new_id=new_id, now=write_context.now
     )
+
+
+def _check_all(posts: Sequence[NewPost | RejectedPost]) -> list[NewPost | RejectedPost]:
+    return [_accept_or_reject(post, _validate_new_post) for post in posts]
 
 
 def _validate_new_post(new_post: NewPost) -> NewPost:

@@ -56,6 +56,13 @@ def running_tasks() -> list[str]:
     return sorted(name for name in names if name not in ("_repeat", "Event.wait"))
 
 
+async def wait_for_tasks(names: list[str]) -> None:
+    """Wait until these are the names of the running tasks; a pool recovers connections in the background."""
+    async with asyncio.timeout(10):
+        while running_tasks() != names:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
 async def wait_for_subscriptions(client: Client, count: int) -> None:
     """Wait until the metrics show this number of open subscriptions."""
     async with asyncio.timeout(10):

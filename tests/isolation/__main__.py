@@ -44,6 +44,8 @@ MAX_RATIO = 3
 _DAYS = range(0, 60, 5)
 """Ages of the destinations, in days."""
 _WARM_UP_SECONDS = 5
+_END_SECONDS = 120
+"""Time in which the last operations of the client end, each after its own timeout."""
 _FAILURES_SHOWN = 5
 
 
@@ -94,7 +96,8 @@ class Measurement:
 
 async def measure(url: str, tenant: Tenant, seconds: float) -> Measurement:
     client = MeasuredClient(url, tenant.token, tenant.account, tenant.post)
-    await client.run(seconds)
+    async with asyncio.timeout(seconds + _END_SECONDS):
+        await client.run(seconds)
     return Measurement(client.durations, client.failures)
 
 

@@ -59,6 +59,7 @@ from app.db.core.write_session import (
 )
 from app.domain.ids import WorkspaceId
 from app.domain.settlement import Transition
+from app.runtime.computations import await_in_main_loop
 from app.settings import Settings
 
 T = TypeVar("T")
@@ -394,7 +395,7 @@ class Database:
         self, statement: CompiledStatement, arguments: Sequence[object]
     ) -> Sequence[Record]:
         try:
-            return await self.driver.fetch(statement, arguments)
+            return await await_in_main_loop(self.driver.fetch, statement, arguments)
         except Exception as error:
             if is_unavailable(error):
                 self._record_storage_failure(error)

@@ -28,6 +28,12 @@ _INLINE_TIMEOUT = timedelta(milliseconds=50)
 STEPS_PER_CHECK = 10_000
 """Steps of SQLite's virtual machine between two checks of the budget; about 0.5 ms."""
 
+_ITERATION_CPU_BUDGET = timedelta(milliseconds=25)
+"""CPU time of all inline statements in one iteration of the event loop; further ones go to threads.
+
+The fields of one request start in the same iteration. Those of 50 requests for ordinary pages take less.
+"""
+
 _SLOW_STATEMENT_TTL = timedelta(seconds=10)
 """Time for which a statement that exceeded the inline budget goes directly to a thread."""
 
@@ -45,6 +51,8 @@ class SQLiteReadDriver:
         self._max_threads = max_threads
         self._inline_connection: _Connection | None = None
         self._inline_budget = Budget()
+        self._iteration_cpu_time = 0.0
+        """Seconds of all inline statements in this iteration of the event loop."""
         self._thread_pool: _ThreadPool | None = None
         self._slow_statements: WeakKeyDictionary[CompiledStatement, float] = WeakKeyDictionary()
         """Expiry of each statement's entry, by the monotonic clock."""
@@ -56,19 +64,25 @@ class SQLiteReadDriver:
 
         Raises RuntimeError inside a write, whose thread must not use the connection of the event loop.
         """
-        asyncio.get_running_loop()  # raises RuntimeError in the thread of a write
+        loop = asyncio.get_running_loop()  # raises RuntimeError in the thread of a write
         now = time.monotonic()
-        if not self._slow_statements or self._slow_statements.get(statement, 0) <= now:
+        is_slow = self._slow_statements and self._slow_statements.get(statement, 0) > now
+        if not is_slow and self._iteration_cpu_time < _ITERATION_CPU_BUDGET.total_seconds():
             connection, budget = self._inline_connection, self._inline_budget
             if connection is None:
                 connection = _Connection(self._file, timedelta(0), self._reconnect_after)
                 self._inline_connection = connection
             budget.deadline = now + _INLINE_TIMEOUT.total_seconds()
-            budget.cpu_deadline = time.thread_time() + _INLINE_CPU_BUDGET.total_seconds()
+            started_at = time.thread_time()
+            budget.cpu_deadline = started_at + _INLINE_CPU_BUDGET.total_seconds()
+            if not self._iteration_cpu_time:
+                loop.call_soon(self._begin_iteration)
             try:
                 return connection.rows(statement, arguments, budget, now)
             except sqlite3.Error:  # the budget is exceeded, or the error recurs in the thread
                 self._slow_statements[statement] = now + _SLOW_STATEMENT_TTL.total_seconds()
+            finally:
+                self._iteration_cpu_time += time.thread_time() - started_at
         if self._thread_pool is None:
             self._thread_pool = _ThreadPool(self._connect, self._max_threads)
         return await self._thread_pool.fetch(
@@ -82,6 +96,9 @@ class SQLiteReadDriver:
         thread_pool, self._thread_pool = self._thread_pool, None
         if thread_pool is not None:
             await thread_pool.close()
+
+    def _begin_iteration(self) -> None:
+        self._iteration_cpu_time = 0.0
 
     def _connect(self) -> "_Connection":
         return _Connection(self._file, self._timeout, self._reconnect_after)

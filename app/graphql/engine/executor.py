@@ -1,6 +1,9 @@
 """graphql-core's executor, which completes values by compiled functions where it can."""
 
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
+from datetime import timedelta
+from inspect import isawaitable
 from typing import Any, TypeAlias
 
 from graphql import (
@@ -10,7 +13,6 @@ from graphql import (
     GraphQLOutputType,
     GraphQLResolveInfo,
     get_nullable_type,
-    is_introspection_type,
 )
 from graphql.execution import MiddlewareManager
 from graphql.execution.collect_fields import FieldDetails
@@ -26,7 +28,7 @@ from app.graphql.ast.selections import (
 )
 from app.graphql.engine.compiler import Completer, compile_completer, is_row_backed
 from app.graphql.schema.context import Context
-from app.runtime.computations import compute, is_in_thread
+from app.runtime.computations import is_in_thread, run_in_thread
 
 RootResult: TypeAlias = object
 """Return value of a root field's resolver, or the exception that it raised."""
@@ -54,8 +56,12 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
     """Executor that falls back to graphql-core if a compiled function is missing or fails.
 
     graphql-core then reports the error. Completing a value twice is safe: its only side effect is the
-    count of list entries, which is rolled back.
+    count of list entries, which is rolled back. Once the lists of an operation were long, further ones are
+    completed in threads.
     """
+
+    _inline_time = timedelta(0)
+    """Estimated time of the lists so far."""
 
     def complete_object_value(
         self,
@@ -67,7 +73,11 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         position_context: Any,
     ) -> Any:
         complete = None
-        if is_row_backed(return_type) or not is_large(self.context_value, self._field_count):
+        if (
+            is_row_backed(return_type)
+            or is_in_thread()
+            or not is_large(self.context_value, self._field_count, TIME_PER_COMPILED_FIELD)
+        ):
             complete = self._get_completer(return_type, field_details_list)
         if complete is not None:
             try:
@@ -93,26 +103,18 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         complete = None
         if isinstance(item_type, GraphQLObjectType) and type(result) is list:
             complete = self._get_completer(item_type, field_details_list)
-        # Items with fields that wait for loaders are completed together: parts would split their batches.
-        if (
-            isinstance(result, Collection)  # introspection returns views of dictionaries
-            and not is_in_thread.get()
-            and isinstance(item_type, GraphQLObjectType)
-            and (complete is not None or is_introspection_type(item_type))
-        ):
-            max_fields = _MAX_PART_FIELDS if complete is None else _MAX_COMPILED_PART_FIELDS
-            part_size = max(1, max_fields // self._count_fields(field_details_list))
-            if len(result) > part_size:
-                return self._complete_in_parts(
-                    part_size,
-                    return_type,
-                    field_details_list,
-                    info,
-                    path,
-                    [*result],
-                    position_context,
+        if not is_in_thread() and isinstance(result, Collection):
+            time_per_field = _TIME_PER_FIELD if complete is None else TIME_PER_COMPILED_FIELD
+            self._inline_time += (
+                time_per_field * len(result) * self._count_fields(field_details_list)
+            )
+            if self._inline_time > _MAX_INLINE_TIME or is_large(
+                self.context_value, self._field_count, time_per_field
+            ):
+                return self._complete_list_in_thread(
+                    return_type, field_details_list, info, path, result, position_context
                 )
-        if type(result) is list and complete is not None:
+        if complete is not None:
             try:
                 return self.context_value.entry_limit.rollback_on_error(
                     _complete_items, complete, result, self.variable_values.coerced
@@ -123,52 +125,16 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
             return_type, field_details_list, info, path, result, position_context
         )
 
-    async def _complete_in_parts(
-        self,
-        part_size: int,
-        return_type: GraphQLList[GraphQLOutputType],
-        field_details_list: list[FieldDetails],
-        info: GraphQLResolveInfo[Any],
-        path: Path,
-        values: Sequence[object],
-        position_context: Any,
-    ) -> list[object]:
-        """Complete a long list in parts, each in a thread; no field of its items is awaitable."""
-        completed: list[object] = []
-        for start in range(0, len(values), part_size):
-            await compute(
-                self._complete_part,
-                completed,
-                values[start : start + part_size],
-                return_type.of_type,
-                field_details_list,
-                info,
-                path,
-                position_context,
-            )
-        return completed
+    async def _complete_list_in_thread(self, *arguments: Any) -> Any:
+        """Complete a list in a thread, with loaders that belong to its event loop."""
+        executor = copy(self)
+        executor.context_value = self.context_value.for_thread()
 
-    def _complete_part(
-        self,
-        completed: list[object],
-        values: Sequence[object],
-        item_type: GraphQLOutputType,
-        field_details_list: list[FieldDetails],
-        info: GraphQLResolveInfo[Any],
-        path: Path,
-        position_context: Any,
-    ) -> None:
-        """Append the completed values of a part."""
-        for index, value in enumerate(values, start=len(completed)):
-            self.complete_list_item_value(
-                value,
-                completed,
-                item_type,
-                field_details_list,
-                info,
-                path.add_key(index, None),
-                position_context,
-            )
+        async def complete() -> Any:
+            completed = executor.complete_list_value(*arguments)
+            return await completed if isawaitable(completed) else completed
+
+        return await run_in_thread(complete)
 
     @property
     def _field_count(self) -> int:
@@ -204,19 +170,19 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         return memoize(self.operation, (object_type.name, *map(id, nodes)), compile_or_none)
 
 
-def is_large(context: Context, field_count: int) -> bool:
-    """Return whether a compiled function must not complete an operation with all of its lists at once."""
-    return context.value_count * field_count > _MAX_INLINE_FIELDS
+_TIME_PER_FIELD, TIME_PER_COMPILED_FIELD = timedelta(microseconds=40), timedelta(microseconds=1)
+"""Measured time in which graphql-core and a compiled function complete a field."""
+
+_MAX_INLINE_TIME = timedelta(milliseconds=10)
+"""Estimated time for which the lists of an operation are completed in the event loop."""
+
+_MAX_INLINE_BOUND = timedelta(milliseconds=100)
+"""Upper bound of the time for all lists: as if each value had all fields of the operation. Most have few."""
 
 
-_MAX_INLINE_FIELDS = 100_000
-"""Values that were read × fields of the operation: an upper bound, as most values have few of the fields."""
-
-_MAX_PART_FIELDS = 250
-"""Fields that graphql-core completes in one piece, in about 10 ms."""
-
-_MAX_COMPILED_PART_FIELDS = 5_000
-"""Fields that a compiled function completes in one piece, in about 5 ms."""
+def is_large(context: Context, field_count: int, time_per_field: timedelta) -> bool:
+    """Return whether an operation has too many values to complete all of its lists in the event loop."""
+    return context.value_count * field_count * time_per_field > _MAX_INLINE_BOUND
 
 
 def _complete_items(

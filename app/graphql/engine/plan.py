@@ -30,7 +30,7 @@ from app.graphql.ast.selections import (
 )
 from app.graphql.engine.coercion import ArgumentBuilder
 from app.graphql.engine.compiler import compile_root_completer
-from app.graphql.engine.executor import RootResult, is_large
+from app.graphql.engine.executor import TIME_PER_COMPILED_FIELD, RootResult, is_large
 from app.graphql.loading.field_sources import STRAWBERRY_DEFINITION
 from app.graphql.schema.context import Context
 from app.graphql.schema.lookahead import Selection
@@ -85,8 +85,8 @@ class ExecutionPlan:
         for value in results.values():
             if isinstance(value, Exception):
                 raise FallBackToExecutor(results)
-        if is_large(context, self._field_count):
-            raise FallBackToExecutor(results)  # which completes lists in parts
+        if is_large(context, self._field_count, TIME_PER_COMPILED_FIELD):
+            raise FallBackToExecutor(results)  # which completes lists in threads
         try:
             return context.entry_limit.rollback_on_error(self._complete, results, variables.coerced)
         except Exception:  # noqa: BLE001 - graphql-core raises and formats the same error

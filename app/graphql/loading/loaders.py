@@ -3,11 +3,12 @@
 The loaders do not cache: a later mutation of the same document may change the rows.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from math import prod
+from threading import get_ident
 from typing import TypeVar
 from uuid import UUID
 
@@ -61,8 +62,8 @@ class ResponseEntryLimit:
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
-        self.count = 0
-        """Number of entries so far."""
+        self._counts: Counter[int] = Counter()
+        """Number of entries by thread: long lists are completed in several threads."""
         self.error: LimitExceeded | None = None
         """Error that replaces the whole response, set once the limit is exceeded."""
 
@@ -70,12 +71,17 @@ class ResponseEntryLimit:
         """Return a new count with the same limit, for the next response of a subscription."""
         return ResponseEntryLimit(self._limit)
 
+    @property
+    def count(self) -> int:
+        """Number of entries so far."""
+        return sum(self._counts.values())
+
     def add(self, count: int) -> None:
         """Count entries; raises LimitExceeded if the response has more than allowed."""
-        self.count += count
-        if self._limit is not None and self.count > self._limit:
+        self._counts[get_ident()] += count
+        if self._limit is not None and (total := self.count) > self._limit:
             self.error = self.error or LimitExceeded(
-                f"The lists in the response have at least {self.count} entries; at most"
+                f"The lists in the response have at least {total} entries; at most"
                 f" {self._limit} are allowed. Request smaller pages or fewer lists."
             )
             raise self.error
@@ -92,11 +98,12 @@ class ResponseEntryLimit:
 
     def rollback_on_error(self, complete: Callable[..., T], *arguments: object) -> T:
         """Call a function; if it fails, drop what it counted, because a fallback counts it again."""
-        before = self.count
+        thread = get_ident()
+        before = self._counts[thread]
         try:
             return complete(*arguments)
         except Exception:
-            self.count = before
+            self._counts[thread] = before
             raise
 
 
@@ -115,6 +122,7 @@ class Loaders:
         self._clock = clock
         self._entry_limit = entry_limit
         self._outcome_loaders: dict[OutcomePeriod, DataLoader[AccountId, OutcomeTally]] = {}
+        self._failure_group_loaders: dict[int, FailureGroupLoaders] = {}
 
     @cached_property
     def posts_by_id(self) -> DataLoader[PostId, AnyRow | None]:
@@ -239,10 +247,15 @@ class Loaders:
 
         return _to_one_loader(self._reader, groups, "id")
 
-    @cached_property
-    def counts_of_failure_groups(self) -> "FailureGroupLoaders":
-        """Loaders in which all failures of a group count."""
-        return FailureGroupLoaders(self._reader, DestinationCriteria(), self._clock())
+    def failure_group_counts(
+        self, criteria: DestinationCriteria, now: datetime
+    ) -> "FailureGroupLoaders":
+        """Return the loaders of a page of groups, which have one criteria object."""
+        loaders = self._failure_group_loaders.get(id(criteria))
+        if loaders is None:
+            loaders = FailureGroupLoaders(self._reader, criteria, now)
+            self._failure_group_loaders[id(criteria)] = loaders
+        return loaders
 
 
 class FailureGroupLoaders:

@@ -89,8 +89,9 @@ async def build_calendar(
             f"first must be from 0 to {MAX_POSTS_IN_BUCKET}; it is {first:,}.", argument="first"
         )
     size = BucketSize(interval.value)
-    split = partial(split_period, start, end, size, parse_timezone(timezone), argument="bucket")
-    buckets = await compute(split) if size is BucketSize.HOUR else split()
+    buckets = await compute(
+        partial(split_period, start, end, size, parse_timezone(timezone), argument="bucket")
+    )
     context = info.context
     context.entry_limit.add(len(buckets))
     counts = await count_posts_by_span(context.reader, criteria, edges_of(buckets))

@@ -110,6 +110,10 @@ class Context:
             entry_limit=self.entry_limit.for_next_event(),
         )
 
+    def for_thread(self) -> "Context":
+        """Return the context for another event loop, in which loaders of its own are created."""
+        return replace(self)
+
     @cached_property
     def loaders(self) -> Loaders:
         read_worker_key_times = partial(missing_keys.read_worker_key_times, self.database)

@@ -11,6 +11,7 @@ from app.db.repositories.failure_groups import (
     MAX_ACCOUNTS,
     SAMPLE_RELATION,
     FailureGroupOrderField,
+    RetryCounts,
     failure_groups_page,
 )
 from app.domain import diagnosis as diagnosis_rules
@@ -34,6 +35,8 @@ from app.graphql.schema.destinations import Destination, ErrorDiagnosis
 from app.graphql.schema.inputs import DestinationFilterInput, to_record
 from app.graphql.schema.node import Node
 
+_ALL_FAILURES = DestinationCriteria()
+
 
 @strawberry.type(description="Failures of a group on one account.")
 class FailureGroupAccount:
@@ -51,7 +54,7 @@ class FailureGroupAccount:
 )
 class FailureGroup(Node):
     kind = NodeKind.FAILURE_GROUP
-    loaders: strawberry.Private[FailureGroupLoaders]
+    criteria: strawberry.Private[DestinationCriteria]
 
     key: str = column("Key of the group, for `DestinationFilter.failureGroup`.", name="id")
     platform: str = column("Platform of the destinations, such as `instagram`.")
@@ -100,31 +103,37 @@ class FailureGroup(Node):
         " last number is that of the current hour.",
         Deferred(("id",)),
     )
-    async def hourly_counts(self) -> list[int] | None:
-        return await self.loaders.hourly_counts_by_key.load(FailureGroupKey(self.key))
+    async def hourly_counts(self, info: Info) -> list[int] | None:
+        return await self._loaders(info).hourly_counts_by_key.load(FailureGroupKey(self.key))
 
     @sourced_field(
         f"The {MAX_ACCOUNTS} accounts with the most failures, in descending order.",
         Deferred(("id",)),
     )
     async def accounts(self, info: Info) -> list[FailureGroupAccount] | None:
-        accounts = await self.loaders.accounts_by_key.load(FailureGroupKey(self.key))
+        accounts = await self._loaders(info).accounts_by_key.load(FailureGroupKey(self.key))
         info.context.entry_limit.add(len(accounts))
         return [to_record(account, FailureGroupAccount) for account in accounts]
 
     @sourced_field(
         "Number of destinations that a manual retry would queue again now.", Deferred(("id",))
     )
-    async def retryable_count(self) -> int | None:
-        return (await self.loaders.retry_counts_by_key.load(FailureGroupKey(self.key))).retryable
+    async def retryable_count(self, info: Info) -> int | None:
+        return (await self._load_retry_counts(info)).retryable
 
     @sourced_field(
         "Number of destinations that a manual retry would refuse or skip now: unknown outcomes, imported"
         " posts, and accounts that cannot post.",
         Deferred(("id",)),
     )
-    async def refused_count(self) -> int | None:
-        return (await self.loaders.retry_counts_by_key.load(FailureGroupKey(self.key))).refused
+    async def refused_count(self, info: Info) -> int | None:
+        return (await self._load_retry_counts(info)).refused
+
+    async def _load_retry_counts(self, info: Info) -> RetryCounts:
+        return await self._loaders(info).retry_counts_by_key.load(FailureGroupKey(self.key))
+
+    def _loaders(self, info: Info) -> FailureGroupLoaders:
+        return info.context.loaders.failure_group_counts(self.criteria, self.now)
 
 
 @strawberry.type(description="Failure group in a list.")
@@ -165,10 +174,9 @@ async def read_failure_groups(
     request = parse_page_arguments(codec, first=first, after=after, last=last, before=before)
 
     page = await failure_groups_page(context.reader, criteria, order_field, request, now)
-    loaders = FailureGroupLoaders(context.reader, criteria, now)
     nodes = [FailureGroup.from_row(row, now) for row in page.rows]
     for node in nodes:
-        node.loaders = loaders
+        node.criteria = criteria
     return FailureGroupConnection(nodes=nodes, page=CursorPage(page, codec, order_field))
 
 
@@ -178,5 +186,5 @@ async def load_failure_group(context: Context, key: FailureGroupKey) -> FailureG
     if row is None:
         return None
     group = FailureGroup.from_row(row, context.clock())
-    group.loaders = context.loaders.counts_of_failure_groups
+    group.criteria = _ALL_FAILURES
     return group

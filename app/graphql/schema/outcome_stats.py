@@ -146,10 +146,7 @@ async def build_outcome_stats(
             argument="groupBy",
         )
     zone = parse_timezone(timezone)
-    if interval is BucketSize.HOUR:
-        buckets = await compute(split_period, start, end, interval, zone)
-    else:
-        buckets = split_period(start, end, interval, zone)
+    buckets = await compute(split_period, start, end, interval, zone)
     if OutcomeGrouping.HOUR_OF_WEEK in group_by:
         spans = await compute(split_into_hours_of_week, buckets, zone)
     else:

@@ -14,7 +14,12 @@ from app.graphql.service import ConnectionTimeouts
 from app.services.api_keys import revoke_key
 from tests.clients import UNLIMITED_SETTINGS, app_lifespan
 from tests.factories import NOW, add_api_key
-from tests.graphql.live_tenant import LiveTenant, running_tasks, wait_for_subscriptions
+from tests.graphql.live_tenant import (
+    LiveTenant,
+    running_tasks,
+    wait_for_subscriptions,
+    wait_for_tasks,
+)
 from tests.graphql.transport.graphql_requests import error_codes
 from tests.graphql.transport.sse_client import SSEClient, open_stream
 
@@ -215,7 +220,7 @@ async def test_a_disconnect_releases_subscription_and_tasks(live_tenant: LiveTen
         events.disconnect()
         await events.wait_finished()
         await wait_for_subscriptions(live_tenant.client, 0)
-        assert running_tasks() == before
+        await wait_for_tasks(before)
 
 
 async def test_the_request_timeout_does_not_end_a_stream(live_tenant: LiveTenant) -> None:

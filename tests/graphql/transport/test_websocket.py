@@ -18,7 +18,12 @@ from app.services.api_keys import revoke_key
 from app.settings import read_settings
 from tests.clients import UNLIMITED_SETTINGS, app_lifespan, client_for
 from tests.factories import NOW, add_api_key
-from tests.graphql.live_tenant import LiveTenant, running_tasks, wait_for_subscriptions
+from tests.graphql.live_tenant import (
+    LiveTenant,
+    running_tasks,
+    wait_for_subscriptions,
+    wait_for_tasks,
+)
 from tests.graphql.test_authentication import UNUSABLE_KEY_MESSAGE
 from tests.graphql.transport.graphql_requests import error_codes
 from tests.graphql.transport.websocket_client import WebSocketClient, connect, connect_and_init
@@ -458,7 +463,7 @@ async def test_a_disconnect_releases_subscriptions_and_tasks(live_tenant: LiveTe
         socket.disconnect()
         await socket.wait_finished()
         await wait_for_subscriptions(live_tenant.client, 0)
-        assert running_tasks() == before
+        await wait_for_tasks(before)
     assert "websockets_open 0.0" in (await live_tenant.client.get("/metrics")).text
 
 
