@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.db.core.database import Database, open_database
 from app.db.migrations import check_schema_version
-from app.domain.errors import PostResultsError
+from app.domain.errors import PostResultsError, ServiceUnavailable
 from app.domain.ids import WorkspaceId
 from app.domain.times import Clock
 from app.graphql.engine.executable_schema import create_schema
@@ -38,6 +38,7 @@ from app.http.application import HttpApplication, new_request_id
 from app.http.concurrency import ConcurrencyLimiter
 from app.http.cors import Cors
 from app.http.fair_queue import FairQueue
+from app.http.memory_budget import MemoryBudget
 from app.http.paths import (
     BOARD_PATH,
     DOCS_PATH,
@@ -103,6 +104,10 @@ _PROBE = "probe"
 _UNSTARTED_RESOLVER = "coroutine '.*_async_resolver' was never awaited"
 """Pattern of a warning that Python would print to the log."""
 
+_LARGE_RESPONSE_RETRY_AFTER_SECONDS = 5
+_MAX_LARGE_RESPONSE_BYTES = 256 << 20
+"""Memory of large responses that wait until their clients have read them."""
+
 _SWITCH_INTERVAL = timedelta(microseconds=100)
 """Time after which a thread gets the interpreter from a busy one.
 
@@ -134,6 +139,14 @@ def create_app_from_env() -> "Application":
     # If a client disconnects, graphql-core may not have started the resolvers of the items of a list.
     warnings.filterwarnings("ignore", _UNSTARTED_RESOLVER, RuntimeWarning)
     return app
+
+
+def _too_many_large_responses() -> ServiceUnavailable:
+    return ServiceUnavailable(
+        "Too many large responses wait until their clients have read them, with this API key or in total."
+        " Read each response to its end, or request smaller pages.",
+        retry_after=_LARGE_RESPONSE_RETRY_AFTER_SECONDS,
+    )
 
 
 def _tune_gc() -> None:
@@ -243,7 +256,9 @@ def create_app(
             default_rate_limit=app_state.rate_limits.default_status,
             is_draining=app_state.drain_event.is_set,
             queue=queue,
+            response_budget=MemoryBudget(_MAX_LARGE_RESPONSE_BYTES, _too_many_large_responses),
             timeout=settings.request_timeout,
+            send_timeout=graphql_service.timeouts.send_timeout,
             random_bytes=secrets.token_bytes,
             monotonic=time.monotonic,
         ),

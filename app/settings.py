@@ -127,6 +127,11 @@ class GraphQLLimits:
         integer_parser(1, 10_000_000),
         "Maximum entries of lists without a page size (destinations, attempts, accounts) in a response.",
     )
+    response_bytes: int = _setting(
+        "64000000",
+        integer_parser(1_000_000, 10_000_000_000),
+        "Maximum bytes of a response.",
+    )
     ids: int = _setting(
         "100",
         integer_parser(100, 10_000),

@@ -1,7 +1,8 @@
 """ASGI app of HTTP requests: errors, timeouts, CORS, request ids, and the record of each request."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import TypeAlias
 
@@ -11,8 +12,9 @@ from starlette.types import Receive, Scope, Send
 from app.domain.errors import MASKED_MESSAGE, InternalError, PostResultsError, RequestError
 from app.http.cors import Cors
 from app.http.fair_queue import FairQueue
-from app.http.request import HttpRequest, RateLimitStatus
-from app.http.responses import Response
+from app.http.memory_budget import MemoryBudget
+from app.http.request import MAX_BUFFERED_BYTES, HttpRequest, RateLimitStatus
+from app.http.responses import BytesResponse, Response
 from app.http.timeouts import ErrorRenderer, RequestTimeouts
 from app.observability.request_recorder import RequestRecorder
 
@@ -44,13 +46,16 @@ class HttpApplication:
         default_rate_limit: Callable[[], RateLimitStatus],
         is_draining: Callable[[], bool],
         queue: FairQueue,
+        response_budget: MemoryBudget,
         timeout: timedelta,
+        send_timeout: timedelta,
         random_bytes: Callable[[int], bytes],
         monotonic: Callable[[], float],
     ) -> None:
         """Create the app; `random_bytes` makes the request ids, `monotonic` is a clock in seconds.
 
-        While `is_draining` returns True, each response closes its connection.
+        While `is_draining` returns True, each response closes its connection. `response_budget` limits the
+        memory of large responses that wait until their clients have read them.
         """
         self._handle = handle
         self._recorder = recorder
@@ -59,7 +64,9 @@ class HttpApplication:
         self._default_rate_limit = default_rate_limit
         self._is_draining = is_draining
         self._queue = queue
+        self._response_budget = response_budget
         self._timeout = timeout
+        self._send_timeout = send_timeout
         self._random_bytes = random_bytes
         self._monotonic = monotonic
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -76,6 +83,7 @@ class HttpApplication:
             request_id=new_request_id(self._random_bytes),
             default_rate_limit=self._default_rate_limit,
             is_draining=self._is_draining,
+            send_timeout=self._send_timeout,
             task=task,
         )
         self._recorder.request_started()
@@ -106,13 +114,23 @@ class HttpApplication:
             preflight = self._cors and self._cors.answer_preflight(request)
             response = preflight or await self._handle(request)
             if not request.is_interrupted:
-                await request.respond(response)
+                with self._count_memory(request, response):
+                    await request.respond(response)
         except asyncio.CancelledError:
             request.raise_if_not_interrupted()
         finally:
             watcher = timeouts.remove(request)
             if watcher is not None:
                 await watcher.close()
+
+    def _count_memory(
+        self, request: HttpRequest, response: Response
+    ) -> AbstractContextManager[None]:
+        """Count the memory of a large response while the context is open; raises ServiceUnavailable."""
+        if not isinstance(response, BytesResponse) or len(response.body) <= MAX_BUFFERED_BYTES:
+            return nullcontext()
+        sizes: dict[Hashable, int] = {id(response.body): len(response.body)}
+        return self._response_budget.reserve(request.api_key_id, sizes)
 
     async def _answer_exception(self, request: HttpRequest, exception: Exception) -> None:
         if not isinstance(exception, RequestError):

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from starlette.datastructures import QueryParams
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from app.domain.errors import PostResultsError, TooManyConnections
@@ -13,7 +15,7 @@ from app.domain.ids import SessionId
 from app.domain.sessions import Credential
 from app.http.headers import parse_bearer, parse_query_string
 from app.http.paths import PROBE_PATHS
-from app.http.responses import BytesResponse, RawHeader, Response
+from app.http.responses import BytesResponse, RawHeader, Response, split
 from app.observability.request_recorder import RequestRecord
 
 REFUSAL = "refusal"
@@ -30,6 +32,9 @@ ABORT = "abort"
 
 FROM_TRUSTED_PROXY = "from_trusted_proxy"
 """Key in the state of a scope: True if the connection is that of a trusted proxy."""
+
+MAX_BUFFERED_BYTES = 256 * 1024
+"""Largest body that is passed to the connection at once. Of a larger one, most waits for the client."""
 
 _NO_STATE: Mapping[str, Any] = MappingProxyType({})
 _NO_PATH_PARAMETERS: Mapping[str, str] = MappingProxyType({})
@@ -119,11 +124,13 @@ class HttpRequest(ApiRequest):
         request_id: str,
         default_rate_limit: Callable[[], RateLimitStatus],
         is_draining: Callable[[], bool],
+        send_timeout: timedelta,
         task: "asyncio.Task[Any]",
     ) -> None:
         """Create a request; the status of `default_rate_limit` is sent if no key was counted.
 
-        The response closes the connection if `is_draining` returns True.
+        The response closes the connection if `is_draining` returns True. The connection is aborted if the
+        client reads nothing of a large response for `send_timeout`.
         """
         self.headers: Mapping[bytes, bytes] = dict(reversed(scope["headers"]))
         """Headers by lower-case name; the first of several with one name."""
@@ -141,6 +148,7 @@ class HttpRequest(ApiRequest):
         self._send = send
         self._default_rate_limit = default_rate_limit
         self._is_draining = is_draining
+        self._send_timeout = send_timeout
         self._task = task
 
     def header(self, name: bytes) -> str | None:
@@ -180,9 +188,30 @@ class HttpRequest(ApiRequest):
         if response.status not in _STATUSES_WITHOUT_CONTENT:
             headers.append((b"content-length", b"%d" % len(response.body)))
         await self._send(self._start_message(response.status, headers))
-        await self._send({"type": "http.response.body", "body": response.body})
+        if len(response.body) > MAX_BUFFERED_BYTES:
+            await self._send_pieces(response.body)
+        await self._send({"type": "http.response.body", "body": response.body[self.body_bytes :]})
         self.body_bytes = len(response.body)
         self.is_complete = True
+
+    async def _send_pieces(self, body: bytes) -> None:
+        """Send a large body, without its last piece, as fast as the client reads it.
+
+        Raises ClientDisconnect, and aborts the connection, if the client reads nothing for a time.
+        """
+        self.has_timeout = False
+        *pieces, _last = split(body)
+        try:
+            for piece in pieces:
+                async with asyncio.timeout(self._send_timeout.total_seconds()):
+                    await self._send(
+                        {"type": "http.response.body", "body": piece, "more_body": True}
+                    )
+                self.body_bytes += len(piece)
+        except TimeoutError:
+            self.has_client_left = True
+            self.abort()
+            raise ClientDisconnect from None
 
     async def send(self, message: Message) -> None:
         """Send a message of the handler, unless the handler was cancelled."""

@@ -1,6 +1,6 @@
-"""Responses that are sent in one step, and the headers of errors."""
+"""Complete responses, their pieces, and the headers of errors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 from starlette.responses import Response as StarletteResponse
@@ -15,6 +15,12 @@ from app.domain.errors import (
 
 RawHeader: TypeAlias = tuple[bytes, bytes]
 
+PIECE_BYTES = 16 * 1024
+"""Largest part of a response that is passed to the server's connection in one message.
+
+The connection copies what it cannot send. A larger response waits outside, where its bytes are shared.
+"""
+
 
 class BytesResponse(NamedTuple):
     """Response of a given body and raw headers, without Content-Length."""
@@ -22,6 +28,13 @@ class BytesResponse(NamedTuple):
     body: bytes
     status: int
     headers: Sequence[RawHeader]
+
+
+def split(*parts: bytes) -> Iterator[bytes]:
+    """Yield the parts one after the other, those that are larger than a piece in pieces."""
+    for part in parts:
+        for start in range(0, len(part), PIECE_BYTES):
+            yield part[start : start + PIECE_BYTES]
 
 
 Response: TypeAlias = BytesResponse | StarletteResponse

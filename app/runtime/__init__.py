@@ -1,1 +1,1 @@
-"""What a process shares: fair slots, shutdown, and the limit of its open files."""
+"""Shared resources of a process: fair slots, computation threads, shutdown, and the limit of open files."""

@@ -88,43 +88,18 @@ async def run_in_thread(function: Callable[[], Coroutine[Any, Any, T]]) -> T:
     slots = _loop_slots.in_loop(loop)
     await slots.acquire(caller)
     thread_loop = _idle_loops.pop() if _idle_loops else _start_loop()
-    context = copy_context()
-    context.run(_main_loop.set, loop)
-    tasks: list[asyncio.Task[T]] = []
-    result: asyncio.Future[T] = loop.create_future()
 
-    def start() -> None:
-        task = thread_loop.create_task(function(), context=context)
-        task.add_done_callback(end)
-        tasks.append(task)
+    async def run() -> T:
+        _main_loop.set(loop)
+        try:
+            return await function()
+        finally:
+            _idle_loops.append(thread_loop)
+            with suppress(RuntimeError):  # the main event loop was closed
+                loop.call_soon_threadsafe(slots.release, caller)
 
-    def end(task: asyncio.Task[T]) -> None:
-        _idle_loops.append(thread_loop)
-        with suppress(RuntimeError):  # the main event loop was closed
-            loop.call_soon_threadsafe(deliver, task)
-
-    def deliver(task: asyncio.Task[T]) -> None:
-        slots.release(caller)
-        if task.cancelled():
-            result.cancel()
-            return
-        error = task.exception()  # retrieved, so that that of a cancelled computation is not logged
-        if result.done():
-            return
-        if error is None:
-            result.set_result(task.result())
-        else:
-            result.set_exception(error)
-
-    def cancel() -> None:
-        tasks[0].cancel()
-
-    thread_loop.call_soon_threadsafe(start)
-    try:
-        return await result
-    except asyncio.CancelledError:
-        thread_loop.call_soon_threadsafe(cancel)
-        raise
+    # Even if it is cancelled immediately, the task begins, and so releases its slot.
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(), thread_loop))
 
 
 async def await_in_main_loop(

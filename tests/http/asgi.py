@@ -14,11 +14,12 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Message, Scope
 
-from app.domain.errors import PostResultsError
+from app.domain.errors import PostResultsError, ServiceUnavailable
 from app.domain.rate_limits import RateLimit, parse_rate_limits
 from app.http.application import Handler, HttpApplication
 from app.http.cors import Cors
 from app.http.fair_queue import FairQueue
+from app.http.memory_budget import MemoryBudget
 from app.http.rate_limits import RateLimits
 from app.http.request import HttpRequest
 from app.http.responses import BytesResponse, Response, error_headers
@@ -114,6 +115,7 @@ def make_request(
         request_id="0000cafe",
         default_rate_limit=make_rate_limits().default_status,
         is_draining=lambda: False,
+        send_timeout=LONG_TIMEOUT,
         task=cast("asyncio.Task[Any]", None),
     )
     request.path_parameters = path_parameters or {}
@@ -223,6 +225,8 @@ def build_application(
     origins: Sequence[str] = (),
     is_draining: Callable[[], bool] = lambda: False,
     timeout: timedelta = LONG_TIMEOUT,
+    send_timeout: timedelta = LONG_TIMEOUT,
+    max_response_bytes: int = 1 << 30,
 ) -> HttpApplication:
     """Create the application around a handler; request ids count from 1, and each request takes 0.25 s."""
     return HttpApplication(
@@ -233,7 +237,9 @@ def build_application(
         default_rate_limit=(rate_limits or make_rate_limits()).default_status,
         is_draining=is_draining,
         queue=FairQueue(lambda request: request.token, timeout),
+        response_budget=MemoryBudget(max_response_bytes, lambda: ServiceUnavailable("Full.")),
         timeout=timeout,
+        send_timeout=send_timeout,
         random_bytes=sequential_random_bytes(),
         monotonic=stepping_clock(),
     )

@@ -5,12 +5,13 @@ import gc
 import json
 import os
 import re
+from datetime import timedelta
 from uuid import UUID
 
 import httpx
 import pytest
 from starlette.responses import PlainTextResponse, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from app.domain.errors import (
     BadCursor,
@@ -25,8 +26,8 @@ from app.domain.errors import (
 from app.domain.ids import ApiKeyId
 from app.http.application import Handler, new_request_id
 from app.http.body import read_body
-from app.http.request import HttpRequest
-from app.http.responses import BytesResponse, Response
+from app.http.request import ABORT, HttpRequest
+from app.http.responses import PIECE_BYTES, BytesResponse, Response
 from tests.http.asgi import (
     NOW,
     ASGIClient,
@@ -56,6 +57,80 @@ MASKED = {
 def rate_headers(response: httpx.Response) -> tuple[str, ...]:
     names = ("Limit", "Remaining", "Reset")
     return tuple(response.headers[f"X-RateLimit-{name}"] for name in names)
+
+
+def large_body(pieces: int) -> bytes:
+    return b"".join(b"%016x" % number for number in range(pieces * PIECE_BYTES // 16))
+
+
+async def test_large_body_is_sent_in_pieces_without_the_request_timeout() -> None:
+    class SlowReader(ASGIClient):
+        async def send(self, message: Message) -> None:
+            await asyncio.sleep(0.01)
+            await super().send(message)
+
+    body = large_body(20)
+    recorder = CallRecorder()
+    app = build_application(
+        responding(BytesResponse(body, 200, ())), recorder, timeout=timedelta(seconds=0.1)
+    )
+    client = SlowReader()
+    await app(http_scope(), client.receive, client.send)
+
+    assert (client.body, client.headers[b"content-length"]) == (body, b"%d" % len(body))
+    assert {len(message.get("body", b"")) for message in client.sent} == {0, PIECE_BYTES}
+    ((request, status, _),) = recorder.finished
+    assert (request.body_bytes, status) == (len(body), 200)
+
+
+async def test_client_that_reads_nothing_of_a_large_body_is_disconnected() -> None:
+    class StoppedReader(ASGIClient):
+        async def send(self, message: Message) -> None:
+            if len(self.sent) == 5:
+                await asyncio.Event().wait()
+            await super().send(message)
+
+    is_aborted = asyncio.Event()
+    recorder = CallRecorder()
+    app = build_application(
+        responding(BytesResponse(large_body(20), 200, ())),
+        recorder,
+        send_timeout=timedelta(seconds=0.05),
+    )
+    client = StoppedReader()
+    scope = {**http_scope(), "state": {ABORT: is_aborted.set}}
+    await app(scope, client.receive, client.send)
+
+    assert (is_aborted.is_set(), len(client.body)) == (True, 4 * PIECE_BYTES)
+    ((request, status, _),) = recorder.finished
+    assert (request.body_bytes, status) == (4 * PIECE_BYTES, 499)
+
+
+async def test_large_bodies_that_wait_are_limited_and_others_are_sent() -> None:
+    class WaitingReader(ASGIClient):
+        def __init__(self) -> None:
+            super().__init__()
+            self.may_read = asyncio.Event()
+
+        async def send(self, message: Message) -> None:
+            if self.sent:
+                await self.may_read.wait()
+            await super().send(message)
+
+    async def respond(request: HttpRequest) -> Response:
+        return HELLO if request.path == "/small" else BytesResponse(large_body(20), 200, ())
+
+    app = build_application(respond, max_response_bytes=30 * PIECE_BYTES)
+    first = WaitingReader()
+    waiting = asyncio.create_task(app(http_scope(), first.receive, first.send))
+    await asyncio.sleep(0.01)
+
+    assert (await send_request(app)).status == 503
+    assert (await send_request(app, scope=http_scope(path="/small"))).body == b"hello"
+
+    first.may_read.set()
+    await waiting
+    assert first.body == (await send_request(app)).body == large_body(20)
 
 
 async def test_request_id_is_of_request_and_response() -> None:

@@ -1,9 +1,10 @@
 import asyncio
 import threading
+from functools import partial
 
 import pytest
 
-from app.runtime.computations import compute
+from app.runtime.computations import await_in_main_loop, compute, is_in_thread, run_in_thread
 from app.runtime.fair_slots import current_caller
 
 
@@ -59,3 +60,109 @@ async def test_cancelled_computation_keeps_its_slot_until_it_ends() -> None:
 
     is_over.set()
     assert await second == 8
+
+
+async def test_coroutine_runs_in_the_event_loop_of_another_thread() -> None:
+    current_caller.set("key")
+
+    async def describe() -> tuple[int, object]:
+        await asyncio.sleep(0)
+        return threading.get_ident(), current_caller.get()
+
+    thread, caller = await run_in_thread(describe)
+
+    assert (thread != threading.get_ident(), caller) == (True, "key")
+
+
+async def test_exception_of_a_coroutine_in_a_thread_is_raised() -> None:
+    async def fail() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await run_in_thread(fail)
+
+
+async def test_coroutine_in_a_thread_awaits_the_main_event_loop() -> None:
+    event = asyncio.Event()
+
+    async def wait() -> tuple[int, bool]:
+        await event.wait()
+        return threading.get_ident(), is_in_thread()
+
+    async def work() -> tuple[int, bool]:
+        return await await_in_main_loop(wait)
+
+    task = asyncio.create_task(run_in_thread(work))
+    await asyncio.sleep(0.01)
+    event.set()
+
+    assert await task == (threading.get_ident(), False)
+    assert await await_in_main_loop(wait) == (threading.get_ident(), False)
+
+
+async def test_computation_of_a_coroutine_in_a_thread_stays_in_that_thread() -> None:
+    async def work() -> tuple[int, int]:
+        return threading.get_ident(), await compute(threading.get_ident)
+
+    own, computing = await run_in_thread(work)
+
+    assert own == computing
+
+
+async def test_cancelled_coroutine_is_cancelled_in_its_thread_and_in_the_main_event_loop() -> None:
+    ends: list[str] = []
+    never = asyncio.Event()
+
+    async def wait() -> None:
+        try:
+            await never.wait()
+        finally:
+            ends.append("main")
+
+    async def work() -> None:
+        try:
+            await await_in_main_loop(wait)
+        finally:
+            ends.append("thread")
+
+    task = asyncio.create_task(run_in_thread(work))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(20):
+        while len(ends) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+    assert sorted(ends) == ["main", "thread"]
+
+
+async def test_coroutines_that_are_cancelled_immediately_release_their_slots() -> None:
+    current_caller.set("busy")
+
+    async def nothing() -> int:
+        return 1
+
+    for _ in range(50):
+        task = asyncio.create_task(run_in_thread(nothing))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    async with asyncio.timeout(20):
+        assert await asyncio.gather(*(run_in_thread(nothing) for _ in range(9))) == [1] * 9
+
+
+async def test_one_caller_never_uses_all_event_loops_of_threads() -> None:
+    current_caller.set("busy")
+    busy = [asyncio.create_task(run_in_thread(partial(asyncio.sleep, 30))) for _ in range(9)]
+    await asyncio.sleep(0)
+    current_caller.set("other")
+    try:
+        async with asyncio.timeout(20):
+            await run_in_thread(partial(asyncio.sleep, 0))
+        assert not any(task.done() for task in busy)
+    finally:
+        for task in busy:
+            task.cancel()
+        await asyncio.wait(busy)

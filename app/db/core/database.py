@@ -7,7 +7,7 @@ after a serialization failure or a deadlock.
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -42,10 +42,12 @@ from app.db.core.sqlite_read_driver import SQLiteReadDriver
 from app.db.core.sqlite_write_driver import SQLiteWriteDriver
 from app.db.core.statements import (
     AllWorkspacesStatement,
+    AnyRow,
     CompiledStatement,
     Record,
     Statement,
     compile_statement,
+    count_characters,
 )
 from app.db.core.tenancy import WorkspaceFilter, restrict_to_workspace
 from app.db.core.write_lock import FileWriteLock, WriteLock
@@ -107,6 +109,8 @@ class Reader(_StatementReader[Statement]):
         self._fetch = fetch
         self.row_count = 0
         """Number of rows that were read."""
+        self.character_count = 0
+        """Number of characters of long values that a response may contain."""
 
     @property
     def is_sqlite(self) -> bool:
@@ -117,7 +121,12 @@ class Reader(_StatementReader[Statement]):
         values[WORKSPACE_PARAM] = self._workspace_id
         rows = await self._fetch(compiled, compiled.encode_arguments(values))
         self.row_count += len(rows)
+        self.count_characters(rows)
         return rows
+
+    def count_characters(self, rows: Iterable[AnyRow]) -> None:
+        """Count the long values of rows; of rows that several objects share, once for each of them."""
+        self.character_count += count_characters(rows)
 
 
 class AllWorkspacesReader(_StatementReader[AllWorkspacesStatement]):

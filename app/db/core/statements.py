@@ -7,7 +7,6 @@ values straight to the driver. A run through SQLAlchemy takes several times as l
 whose properties decode the columns on access.
 """
 
-import json
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,12 +15,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import asyncpg
+import orjson
 from sqlalchemy import JSON, Dialect, Row, Select, TextClause
 from sqlalchemy.sql.compiler import ExpandedState, SQLCompiler
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.types import TypeEngine
 
-from app.db.core.types import PortableUuid, UtcDateTime
+from app.db.core.types import LongText, PortableUuid, UtcDateTime
 
 AnySelect: TypeAlias = Select[*tuple[Any, ...]]
 
@@ -84,6 +84,8 @@ class _ColumnAttributes:
     """For columns that need decoding: function from the driver's value to the Python value."""
     related_classes: ClassVar[Mapping[str, "type[RelatedRecord]"]] = MappingProxyType({})
     """Classes of the related rows in the same tuple, by name."""
+    long_indexes: ClassVar[Sequence[int]] = ()
+    """Indexes in the tuple of the columns whose values may be long, also of related rows."""
 
     def __getattr__(self, name: str) -> Any:
         """Raise AttributeError; declared for type checkers, as every column is a property."""
@@ -106,6 +108,17 @@ class Record(_ColumnAttributes):
         """Return the related row in the same tuple; None if the statement does not select it."""
         related_class = self.related_classes.get(name)
         return None if related_class is None else related_class(self)
+
+
+def count_characters(rows: Iterable["AnyRow"]) -> int:
+    """Return the number of characters in the columns whose values may be long."""
+    return sum(
+        len(value)
+        for row in rows
+        if isinstance(row, Record)
+        for index in row.long_indexes
+        if (value := row[index]) is not None
+    )
 
 
 def column_values(records: Sequence[Record], name: str) -> list[Any]:
@@ -269,7 +282,16 @@ def _record_class(
         for name, related in relations.items()
     }
     attributes = _class_attributes(own, dialect, itemgetter)
-    return type("Record", (base,), {**attributes, "related_classes": related_classes})
+    long_indexes = tuple(
+        index
+        for index, (_, column_type) in enumerate(columns)
+        if isinstance(column_type, JSON | LongText)
+    )
+    return type(
+        "Record",
+        (base,),
+        {**attributes, "related_classes": related_classes, "long_indexes": long_indexes},
+    )
 
 
 def _related_getter(index: int) -> UnaryFunction:
@@ -310,4 +332,4 @@ def _decoder(column_type: TypeEngine[Any], dialect: Dialect) -> UnaryFunction | 
 
 
 def _load_json(stored: str | None) -> object:
-    return None if stored is None else json.loads(stored)
+    return None if stored is None else orjson.loads(stored)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
 import orjson
-from sqlalchemy import JSON, CheckConstraint, DateTime, Dialect, String, Uuid
+from sqlalchemy import JSON, CheckConstraint, DateTime, Dialect, String, Text, Uuid
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from app.domain.times import truncate_to_ms
@@ -143,6 +143,10 @@ class StrEnumType(TypeDecorator[StrEnum]):
 
     def process_result_value(self, value: str | None, _dialect: Dialect) -> StrEnum | None:
         return None if value is None else self.enum_class(value)
+
+
+class LongText(Text):
+    """Text of which one value may have thousands of characters. Readers count those."""
 
 
 PortableJson = JSON()

@@ -11,7 +11,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.core.types import enum_check
+from app.db.core.types import LongText, enum_check
 from app.db.models.base import Base, check, foreign_key, partial_index
 from app.db.models.destinations import Destination
 from app.domain.attempts import AttemptKind
@@ -64,10 +64,10 @@ class Attempt(Base):
     outcome: Mapped[Outcome]
     category: Mapped[ErrorCategory | None]
     code: Mapped[str | None]
-    message: Mapped[str | None]
+    message: Mapped[str | None] = mapped_column(LongText)
     http_status: Mapped[int | None]
     retry_after_ms: Mapped[int | None] = mapped_column(BigInteger)
-    raw: Mapped[str | None]
+    raw: Mapped[str | None] = mapped_column(LongText)
     worker: Mapped[str | None]
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]

@@ -17,7 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.core.conditions import MAX_INDEXED_TEXT_LENGTH
-from app.db.core.types import enum_check
+from app.db.core.types import LongText, enum_check
 from app.db.models.base import Base, check, foreign_key, index_of_values, partial_index
 from app.db.models.posts import Post
 from app.db.models.workspaces import Account
@@ -280,7 +280,7 @@ class Destination(Base):
     published_at: Mapped[datetime | None]
     platform_post_id: Mapped[str | None]
     platform_post_url: Mapped[str | None]
-    error: Mapped[str | None]
+    error: Mapped[str | None] = mapped_column(LongText)
     error_category: Mapped[ErrorCategory | None]
     error_code: Mapped[str | None]
     settled_at: Mapped[datetime | None]

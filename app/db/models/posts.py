@@ -10,7 +10,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.core.types import PortableJson, enum_check
+from app.db.core.types import LongText, PortableJson, enum_check
 from app.db.models.base import Base, check, partial_index
 from app.domain.posts import PostStatus
 
@@ -61,7 +61,7 @@ class Post(Base):
 
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    content: Mapped[str]
+    content: Mapped[str] = mapped_column(LongText)
     is_draft: Mapped[bool]
     submitted_now: Mapped[bool]
     scheduled_for: Mapped[datetime | None]

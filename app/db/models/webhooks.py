@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.core.types import PortableJson, enum_check
+from app.db.core.types import LongText, PortableJson, enum_check
 from app.db.models.base import Base, check, foreign_key, index_of_values, partial_index
 from app.domain.webhooks.endpoints import DisabledReason
 from app.domain.webhooks.event_types import WebhookEventType
@@ -113,7 +113,7 @@ class WebhookDelivery(Base):
     event_id: Mapped[UUID]
     post_id: Mapped[UUID | None]
     """No foreign key, as for the attempts: rows are only written for posts that exist."""
-    body: Mapped[str]
+    body: Mapped[str] = mapped_column(LongText)
     """JSON that is sent, the same at each attempt."""
     attempts: Mapped[int]
     round_attempts: Mapped[int]
@@ -137,4 +137,4 @@ class WebhookDeliveryAttempt(Base):
     duration_ms: Mapped[int]
     status_code: Mapped[int | None]
     error: Mapped[str | None]
-    response_body: Mapped[str | None]
+    response_body: Mapped[str | None] = mapped_column(LongText)

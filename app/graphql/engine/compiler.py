@@ -81,12 +81,6 @@ def compile_completer(
     return _compile_object_completer(field_collector, parent, nodes)
 
 
-def is_row_backed(object_type: GraphQLObjectType) -> bool:
-    """Return whether the objects of a type are made from rows."""
-    definition = object_type.extensions.get(STRAWBERRY_DEFINITION)
-    return definition is not None and issubclass(definition.origin, RowBacked)
-
-
 def compile_root_completer(
     field_collector: FieldCollector,
     root: GraphQLObjectType,

@@ -29,6 +29,7 @@ from app.domain.errors import (
 )
 from app.graphql.schema.context import Context
 from app.graphql.schema.scalars import CREDENTIALS_SCALAR
+from app.runtime.computations import compute
 
 # graphql-core reports these causes only by their message.
 _NO_SUCH_ENUM_VALUE = re.compile(r"does not exist in '(\w+)' enum\.|Enum '(\w+)' cannot represent")
@@ -180,6 +181,8 @@ class OperationResult:
     is_executed: bool
     data: dict[str, Any] | None
     errors: list[dict[str, Any]]
+    max_text_bytes: int = 0
+    """Upper bound of the bytes of long texts in the data."""
 
     def to_response_body(self) -> dict[str, Any]:
         """Return the response map of the GraphQL specification."""
@@ -187,6 +190,10 @@ class OperationResult:
         if self.errors:
             body["errors"] = self.errors
         return body
+
+    def count_bytes(self) -> int:
+        """Return about the bytes of the encoded data, which may contain one object many times."""
+        return _count_bytes(self.data, {})
 
 
 def build_result(
@@ -229,7 +236,44 @@ _ORJSON_MIN_BYTES = 4096
 """Memory of any bytes made by orjson, as measured."""
 
 
-def to_json(result: OperationResult) -> bytes:
-    """Serialize the response for caching: a short one is copied, to take no more memory than it needs."""
+_MAX_INLINE_TEXT_BYTES = 30_000_000
+"""Upper bound for encoding in the event loop: 5 million characters, which take at most 30 ms."""
+
+_PART_DEPTH = 5
+"""Levels down to which a large response is encoded in parts: nodes of a connection, and their fields."""
+
+
+async def to_json(result: OperationResult) -> bytes:
+    """Encode the response, in a thread if it may be large; a short one takes no more memory than it needs."""
+    if result.max_text_bytes > _MAX_INLINE_TEXT_BYTES:
+        return await compute(_encode_in_parts, result.to_response_body(), _PART_DEPTH)
     body = orjson.dumps(result.to_response_body())
     return body if len(body) >= _ORJSON_MIN_BYTES else bytes(memoryview(body))
+
+
+def _encode_in_parts(value: object, depth: int) -> bytes:
+    """Encode JSON like orjson, which lets no other thread run meanwhile, but part by part."""
+    if depth and isinstance(value, dict):
+        members = (
+            b"%b:%b" % (orjson.dumps(key), _encode_in_parts(member, depth - 1))
+            for key, member in value.items()
+        )
+        return b"{%b}" % b",".join(members)
+    if depth and isinstance(value, list):
+        return b"[%b]" % b",".join([_encode_in_parts(item, depth - 1) for item in value])
+    return orjson.dumps(value)
+
+
+def _count_bytes(value: object, counts_by_id: dict[int, int]) -> int:
+    """Return about the bytes of encoded JSON; `counts_by_id` are those of the values before it."""
+    if not isinstance(value, (str, dict, list)):
+        return len(repr(value))
+    count = counts_by_id.get(id(value))
+    if count is None:
+        if isinstance(value, str):
+            count = len(orjson.dumps(value))
+        else:
+            members = [*value, *value.values()] if isinstance(value, dict) else value
+            count = 2 + sum(1 + _count_bytes(member, counts_by_id) for member in members)
+        counts_by_id[id(value)] = count
+    return count

@@ -1,6 +1,6 @@
 """graphql-core's executor, which completes values by compiled functions where it can."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from datetime import timedelta
 from inspect import isawaitable
@@ -26,7 +26,7 @@ from app.graphql.ast.selections import (
     count_fields,
     memoize,
 )
-from app.graphql.engine.compiler import Completer, compile_completer, is_row_backed
+from app.graphql.engine.compiler import Completer, compile_completer
 from app.graphql.schema.context import Context
 from app.runtime.computations import is_in_thread, run_in_thread
 
@@ -56,8 +56,8 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
     """Executor that falls back to graphql-core if a compiled function is missing or fails.
 
     graphql-core then reports the error. Completing a value twice is safe: its only side effect is the
-    count of list entries, which is rolled back. Once the lists of an operation were long, further ones are
-    completed in threads.
+    count of list entries, which is rolled back. Objects and lists of large responses are completed in
+    threads.
     """
 
     _inline_time = timedelta(0)
@@ -72,13 +72,19 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         result: Any,
         position_context: Any,
     ) -> Any:
-        complete = None
-        if (
-            is_row_backed(return_type)
-            or is_in_thread()
-            or not is_large(self.context_value, self._field_count, TIME_PER_COMPILED_FIELD)
+        if not is_in_thread() and is_large(
+            self.context_value, self._field_count, TIME_PER_COMPILED_FIELD
         ):
-            complete = self._get_completer(return_type, field_details_list)
+            return self._complete_in_thread(
+                Executor.complete_object_value,
+                return_type,
+                field_details_list,
+                info,
+                path,
+                result,
+                position_context,
+            )
+        complete = self._get_completer(return_type, field_details_list)
         if complete is not None:
             try:
                 return self.context_value.entry_limit.rollback_on_error(
@@ -111,8 +117,14 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
             if self._inline_time > _MAX_INLINE_TIME or is_large(
                 self.context_value, self._field_count, time_per_field
             ):
-                return self._complete_list_in_thread(
-                    return_type, field_details_list, info, path, result, position_context
+                return self._complete_in_thread(
+                    Executor.complete_list_value,
+                    return_type,
+                    field_details_list,
+                    info,
+                    path,
+                    result,
+                    position_context,
                 )
         if complete is not None:
             try:
@@ -125,13 +137,13 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
             return_type, field_details_list, info, path, result, position_context
         )
 
-    async def _complete_list_in_thread(self, *arguments: Any) -> Any:
-        """Complete a list in a thread, with loaders that belong to its event loop."""
+    async def _complete_in_thread(self, complete_value: Callable[..., Any], *arguments: Any) -> Any:
+        """Complete a value in a thread, with loaders that belong to its event loop."""
         executor = copy(self)
         executor.context_value = self.context_value.for_thread()
 
         async def complete() -> Any:
-            completed = executor.complete_list_value(*arguments)
+            completed = complete_value(executor, *arguments)
             return await completed if isawaitable(completed) else completed
 
         return await run_in_thread(complete)

@@ -86,7 +86,7 @@ class ExecutionPlan:
             if isinstance(value, Exception):
                 raise FallBackToExecutor(results)
         if is_large(context, self._field_count, TIME_PER_COMPILED_FIELD):
-            raise FallBackToExecutor(results)  # which completes lists in threads
+            raise FallBackToExecutor(results)  # which completes values in threads
         try:
             return context.entry_limit.rollback_on_error(self._complete, results, variables.coerced)
         except Exception:  # noqa: BLE001 - graphql-core raises and formats the same error

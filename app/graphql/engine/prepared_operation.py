@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import AsyncIterable, Collection, Container, Mapping
+from dataclasses import replace
 from functools import cached_property
 from inspect import isawaitable
 from typing import NamedTuple
@@ -32,7 +33,13 @@ from app.graphql.engine.coercion import VariableCoercer
 from app.graphql.engine.compiler import RootCompleter, compile_root_completer
 from app.graphql.engine.cost import analyze_cost
 from app.graphql.engine.errors import OperationResult, build_result, public_cause
-from app.graphql.engine.executor import Executor, ResolvedRootFields, RootResult
+from app.graphql.engine.executor import (
+    TIME_PER_COMPILED_FIELD,
+    Executor,
+    ResolvedRootFields,
+    RootResult,
+    is_large,
+)
 from app.graphql.engine.limits import DocumentStats
 from app.graphql.engine.plan import ExecutionPlan, FallBackToExecutor
 from app.graphql.engine.validation import add_argument_paths
@@ -48,6 +55,9 @@ class OperationTypeNotAllowed(Exception):
 
 _MAX_INLINE_ERRORS = 20
 """Errors that are formatted in the event loop, in about 2 ms."""
+
+_MAX_BYTES_PER_CHARACTER = 6
+"""Length of an escape sequence in JSON."""
 
 _MEMO_ENTRIES_PER_SELECTION_SET = 4
 """Entries of a selection set without conditions: its compiled function and its lookaheads."""
@@ -107,6 +117,8 @@ class PreparedOperation:
             if isinstance(node, FragmentDefinitionNode)
         }
         self._cost = analyze_cost(self.graphql_schema, index, operation)
+        self._field_count = stats.fields
+        """Number of fields of the largest operation in the document."""
         self.cursor_variables = _cursor_variables(index, definition)
         """Variables used only as `after`: they choose where a subscription resumes, not its responses."""
         names = index.root_field_names(operation) - {"__typename"}
@@ -174,6 +186,10 @@ class PreparedOperation:
         return coerced
 
     async def execute(self, context: Context, variables: VariableValues) -> OperationResult:
+        """Execute a query or mutation; a response that is too large is replaced by an error."""
+        return await self._limit_size(context, await self._execute(context, variables))
+
+    async def _execute(self, context: Context, variables: VariableValues) -> OperationResult:
         """Execute a query or mutation, by its plan if it has one, else by graphql-core."""
         root_results: Mapping[str, RootResult] = {}
         if "_execution_plan" not in vars(self):  # where it is cached
@@ -203,11 +219,21 @@ class PreparedOperation:
     async def execute_event(
         self, payload: object, context: Context, variables: VariableValues
     ) -> OperationResult:
-        """Complete the payload of an event, by a compiled function if there is one, else by graphql-core.
+        """Complete the payload of an event; a response that is too large is replaced by an error.
 
         Raises ServiceUnavailable if the database was unavailable to any field.
         """
-        if self._event_plan is not None:
+        return await self._limit_size(
+            context, await self._execute_event(payload, context, variables)
+        )
+
+    async def _execute_event(
+        self, payload: object, context: Context, variables: VariableValues
+    ) -> OperationResult:
+        """Complete the payload by a compiled function if there is one, else by graphql-core."""
+        if self._event_plan is not None and not is_large(
+            context, self._field_count, TIME_PER_COMPILED_FIELD
+        ):
             response_keys, complete = self._event_plan
             results = dict.fromkeys(response_keys, payload)
             try:
@@ -221,6 +247,29 @@ class PreparedOperation:
             if isinstance(cause := public_cause(error), ServiceUnavailable):
                 raise cause
         return build_result(self.graphql_schema, context, result)
+
+    async def _limit_size(self, context: Context, result: OperationResult) -> OperationResult:
+        characters = context.reader.character_count * self._field_count
+        if not characters:
+            return result
+        limit = self.limits.response_bytes
+        result = replace(result, max_text_bytes=characters * _MAX_BYTES_PER_CHARACTER)
+        if result.max_text_bytes <= limit:
+            return result
+        size = await compute(result.count_bytes)
+        if size <= limit:
+            return result
+        error = LimitExceeded(
+            f"The response would have about {size:,} bytes; at most {limit:,} are allowed."
+            + (
+                " The mutation was executed: read its results in smaller pages."
+                if self.operation_type is OperationType.MUTATION
+                else " Request smaller pages, or the long fields `content`, `media` and `raw` once."
+            )
+        )
+        failed = ExecutionResult(None, [GraphQLError(str(error), original_error=error)])
+        refused = build_result(self.graphql_schema, context, failed)
+        return replace(refused, is_executed=self.operation_type is not OperationType.QUERY)
 
     @cached_property
     def _variable_coercer(self) -> VariableCoercer:

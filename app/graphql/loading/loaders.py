@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
+from itertools import chain
 from math import prod
 from threading import get_ident
 from typing import TypeVar
@@ -212,8 +213,10 @@ class Loaders:
                     self._reader, ids, PageRequest(size=size)
                 )
                 pages |= {(key, size): page for key, page in pages_by_id.items()}
-            self._entry_limit.add(sum(len(pages[key].rows) for key in keys))
-            return [pages[key] for key in keys]
+            loaded = [pages[key] for key in keys]
+            self._entry_limit.add(sum(len(page.rows) for page in loaded))
+            self._reader.count_characters(row for page in loaded for row in page.rows)
+            return loaded
 
         return DataLoader(load_fn=load, cache=False)
 
@@ -293,7 +296,9 @@ def _to_one_loader(
     async def load(keys: list[Key]) -> list[AnyRow | None]:
         rows = await query(reader, list(dict.fromkeys(keys)))
         row_by_key = {getattr(row, key_column): row for row in rows}
-        return [row_by_key.get(key) for key in keys]
+        loaded = [row_by_key.get(key) for key in keys]
+        reader.count_characters(row for row in loaded if row is not None)
+        return loaded
 
     return DataLoader(load_fn=load, cache=False)
 
@@ -310,7 +315,9 @@ def _to_many_loader(
         rows_by_key: defaultdict[Key, list[AnyRow]] = defaultdict(list)
         for row in await query(reader, list(dict.fromkeys(keys))):
             rows_by_key[getattr(row, key_column)].append(row)
-        entry_limit.add(sum(len(rows_by_key[key]) for key in keys))
-        return [rows_by_key[key] for key in keys]
+        loaded = [rows_by_key[key] for key in keys]
+        entry_limit.add(sum(map(len, loaded)))
+        reader.count_characters(chain.from_iterable(loaded))
+        return loaded
 
     return DataLoader(load_fn=load, cache=False)

@@ -36,6 +36,9 @@ from app.services.secret_cipher import SecretCipher
 from app.services.unit_of_work import Publisher, WriteContext
 from app.services.webhooks import WebhookService
 
+_CHARACTERS_PER_VALUE = 100
+"""Characters of a long text that count as one value, because a JSON text has to be decoded."""
+
 
 class WaitBudget:
     """Time that one response may still wait, shared by all of its fields."""
@@ -125,8 +128,9 @@ class Context:
 
     @property
     def value_count(self) -> int:
-        """Number of rows that were read, and of entries of lists, for which an answer may have values."""
-        return self.reader.row_count + self.entry_limit.count
+        """Number of values that a response may have: rows, entries of lists, and parts of long texts."""
+        texts = self.reader.character_count // _CHARACTERS_PER_VALUE
+        return self.reader.row_count + self.entry_limit.count + texts
 
     @property
     def database(self) -> Database:

@@ -6,9 +6,9 @@ status of its error under application/graphql-response+json ("Status Codes"), an
 application/json ("Legacy Watershed"), as older clients expect.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 from starlette.datastructures import QueryParams
@@ -20,7 +20,7 @@ from app.domain.errors import (
     PostResultsError,
     concrete_errors,
 )
-from app.graphql.engine.errors import error_entry
+from app.graphql.engine.errors import error_entry, to_json
 from app.graphql.engine.operation_request import OperationRequest, read_operation_request
 from app.graphql.engine.prepared_operation import OperationTypeNotAllowed
 from app.graphql.service import QUERY_AND_MUTATION, QUERY_ONLY, SUBSCRIPTION_ONLY, GraphQLService
@@ -47,7 +47,7 @@ def graphql_error_response(accept: str, request_id: str, error: PostResultsError
     media_type = _choose_format(accept).media_type
     is_document_error = isinstance(error, DocumentError)
     return _json_response(
-        {"errors": [error_entry(error, request_id)]},
+        orjson.dumps({"errors": [error_entry(error, request_id)]}),
         status=200 if is_document_error and media_type == JSON else error.http_status,
         media_type=media_type,
         headers=error_headers(error),
@@ -98,7 +98,7 @@ class GraphQLEndpoint:
         if not result.is_executed and negotiated.media_type == GRAPHQL_RESPONSE:
             status = _STATUS_BY_CODE[result.errors[0]["extensions"]["code"]]
         return _json_response(
-            result.to_response_body(), status=status, media_type=negotiated.media_type
+            await to_json(result), status=status, media_type=negotiated.media_type
         )
 
     async def _read_request(self, request: HttpRequest) -> OperationRequest:
@@ -174,11 +174,11 @@ def _method_not_allowed_error(problem: str, allowed: str) -> MethodNotAllowed:
 
 
 def _json_response(
-    body: Mapping[str, Any], *, status: int, media_type: str, headers: Iterable[RawHeader] = ()
+    body: bytes, *, status: int, media_type: str, headers: Iterable[RawHeader] = ()
 ) -> BytesResponse:
     content_type = f"{media_type}; charset=utf-8".encode()
     return BytesResponse(
-        orjson.dumps(body),
+        body,
         status,
         ((b"cache-control", b"no-store"), (b"content-type", content_type), *headers),
     )

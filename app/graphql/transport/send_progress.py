@@ -1,25 +1,14 @@
-"""Sends to clients that may not read: detects those, and sends large responses in pieces."""
+"""Sends to clients that may not read, and detects those."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from starlette.types import Message, Send
 
-PIECE_BYTES = 16 * 1024
-"""Largest part of a response that is passed to the server's connection in one message.
-
-The connection copies what it cannot send. A larger response waits outside, where its bytes are shared.
-"""
+from app.http.responses import PIECE_BYTES
 
 CONNECTION_BUFFER_BYTES = 64 * 1024 + 2 * PIECE_BYTES
 """Memory of what a connection has copied: asyncio's limit, and a piece with its frame, which is a copy."""
-
-
-def split(*parts: bytes) -> Iterator[bytes]:
-    """Yield the parts one after the other, those that are larger than a piece in pieces."""
-    for part in parts:
-        for start in range(0, len(part), PIECE_BYTES):
-            yield part[start : start + PIECE_BYTES]
 
 
 class StallDetectingSend:

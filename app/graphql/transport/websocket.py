@@ -28,12 +28,7 @@ from app.graphql.engine.operation_request import OperationRequest
 from app.graphql.service import QUERY_AND_MUTATION, SUBSCRIPTION_ONLY, GraphQLService
 from app.graphql.subscription_stream import EncodedResponse, SlowClient, SubscriptionStream
 from app.graphql.transport.http import graphql_error_response
-from app.graphql.transport.send_progress import (
-    CONNECTION_BUFFER_BYTES,
-    PIECE_BYTES,
-    StallDetectingSend,
-    split,
-)
+from app.graphql.transport.send_progress import CONNECTION_BUFFER_BYTES, StallDetectingSend
 from app.graphql.transport.websocket_messages import (
     CONNECTION_ACK,
     PONG,
@@ -52,6 +47,7 @@ from app.http.concurrency import ConcurrencyLimiter
 from app.http.fair_queue import FairQueue
 from app.http.headers import parse_bearer
 from app.http.request import KEEP_OPEN, ApiRequest
+from app.http.responses import PIECE_BYTES, split
 from app.http.session_cookies import ReadSession
 from app.http.websocket_protocol import SEND_FRAGMENT
 from app.observability.logs import clean_text
@@ -371,7 +367,7 @@ class GraphQLWebSocket:
                     await self._send_next(messages, response)
                     del response  # or it would stay in memory until the next event
         elif result.is_executed:
-            await self._send_next(messages, EncodedResponse(to_json(result)))
+            await self._send_next(messages, EncodedResponse(await to_json(result)))
         else:
             return messages.error(result.errors)
         return messages.complete()

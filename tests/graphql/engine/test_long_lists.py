@@ -1,4 +1,6 @@
-"""Long lists are completed in parts where that does not split the batches of loaders."""
+"""Long lists are completed in threads, with as many statements as short ones."""
+
+import asyncio
 
 import pytest
 
@@ -15,7 +17,7 @@ DOCUMENTS = {
         attemptConnection(first: 1) { nodes { startedAt } } } } }""",
 }
 SHORT, LONG = 2, 90
-"""Lengths of lists below and above that of a part."""
+"""Lengths of lists that are completed in the event loop, and in a thread."""
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -32,7 +34,29 @@ async def test_long_list_runs_as_many_statements_as_a_short_one(acme: Tenant, na
     assert counts[1] == counts[0]
 
 
-async def test_error_in_a_later_part_has_the_index_of_its_item(acme: Tenant) -> None:
+async def test_event_loop_runs_while_a_long_list_is_completed(acme: Tenant) -> None:
+    for _ in range(LONG):
+        account = await add_account(acme.database, acme.workspace)
+        await add_post(acme.database, acme.workspace, {account: failed()})
+    iterations = 0
+
+    async def count() -> None:
+        nonlocal iterations
+        while True:
+            iterations += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    try:
+        await acme.client.query(DOCUMENTS["accounts"])
+    finally:
+        counting.cancel()
+
+    # Without threads, the reads of SQLite do not suspend, and there are about 20.
+    assert iterations > 200
+
+
+async def test_error_in_a_long_list_has_the_index_of_its_item(acme: Tenant) -> None:
     for _ in range(60):
         await add_account(acme.database, acme.workspace)
 

@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack
 
 import orjson
 
-from app.graphql.transport.send_progress import PIECE_BYTES
+from app.http.responses import PIECE_BYTES
 from app.http.websocket_protocol import SEND_FRAGMENT
 from tests.factories import add_api_key
 from tests.graphql.live_tenant import LiveTenant, wait_for_subscriptions
