@@ -530,6 +530,30 @@ def _write_requests(generator: DocumentGenerator, destination: str) -> Iterator[
     yield graphql_request("large posts", create, {"posts": [{"content": "", "media": media}] * 2})
 
 
+def changing_requests(generator: DocumentGenerator) -> Iterator[Request]:
+    """Yield large mutations that change the data, which come last."""
+    media = [{"url": "https://example.com/a.png", "tags": [[0] * 100] * 40}] * 100
+    post = {"content": "x" * 1000, "accountIds": [*range(1, 11)], "draft": True}
+    create = "mutation ($posts: [PostInput!]!) { createPosts(input: {posts: $posts}) { failed } }"
+    yield graphql_request("50 posts on 10 accounts", create, {"posts": [post] * 50})
+    yield graphql_request(
+        "change of a large post",
+        "mutation ($input: UpdatePostInput!) { updatePost(input: $input) { post { version } } }",
+        {"input": {"postId": str(generator.post_ids[-1]), "media": media}},
+    )
+    yield graphql_request(
+        "retryDestinations",
+        'mutation { retryDestinations(input: {first: 500, filter: {platform: ["instagram", "x"]}})'
+        " { retries { destinationId destination { status } } } }",
+    )
+    later = quoted(generator.now + timedelta(days=1))
+    yield graphql_request(
+        "cancelPosts",
+        f"mutation {{ cancelPosts(input: {{first: 500, filter: {{scheduledAfter: {later}}}}})"
+        " { cancellations { postId } } }",
+    )
+
+
 def _other_requests() -> Iterator[Request]:
     yield graphql_request(
         "subscription of everything",

@@ -29,6 +29,7 @@ from tests.bench.expensive_documents import (
     DocumentGenerator,
     Operation,
     Request,
+    changing_requests,
     known_operations,
     known_requests,
 )
@@ -92,6 +93,8 @@ class Search:
                 _, parent = self._generator.rng.choice(found)
                 operation = self._generator.variant(parent)
                 found.append((await self._measure_operation(operation), operation))
+            for request in changing_requests(self._generator):
+                await self.measure(request)
 
     def _first_operations(self, documents: int) -> Iterator[Operation]:
         yield from known_operations(self._generator)
