@@ -49,16 +49,16 @@ _loop_slots = _Slots(_MAX_LOOPS)
 
 
 def is_in_thread() -> bool:
-    """Return True inside of a computation."""
-    return _main_loop.get() is not None
+    """Return True inside of a computation, and in a thread without an event loop."""
+    return _main_loop.get() is not None or asyncio._get_running_loop() is None
 
 
 async def compute(function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
     """Call a function in a thread and return its result; waits while its caller has its share of them.
 
     The function must not use the event loop. A cancelled computation cannot be interrupted, so long work is
-    several computations: none begins after the cancellation. Each one keeps its slot until it ends. Inside
-    of a computation, the function is called directly.
+    several computations: none begins after the cancellation. Each one keeps its slot until it ends. In a
+    thread, such as that of a write on SQLite, the function is called directly.
     """
     if is_in_thread():
         return function(*arguments)

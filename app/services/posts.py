@@ -278,7 +278,7 @@ async def _apply_post_change(
             {destination.account_id for destination in post.destinations}
             | set(requested_account_ids)
         )
-        changed = change(post, accounts)
+        changed = await compute(change, post, accounts)
         await uow.save_posts([changed])
         return _to_stored_outcome(changed, accounts, write_context, ContentChecks())
 

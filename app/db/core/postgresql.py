@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from app.db.core.types import encode_json
 from app.settings import SettingsError
 
 _SCHEMA_LOCK_KEY = 0x706F7374  # "post"; any number that no other program on the server uses
@@ -48,6 +49,7 @@ def postgresql_engine(url: URL, timeout: timedelta, *, read_only: bool) -> Async
         poolclass=NullPool,
         async_creator=partial(connect, _direct_options(url, timeout, read_only=read_only)),
         isolation_level="AUTOCOMMIT" if read_only else "READ COMMITTED",
+        json_serializer=encode_json,
         hide_parameters=True,  # exceptions are logged, and must not contain user content
     )
     event.listen(engine.sync_engine, "handle_error", _redact_values)

@@ -18,6 +18,7 @@ from sqlalchemy import URL, NullPool, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from app.db.core.types import encode_json
 from app.db.core.write_lock import HeldLock, WriteLock
 from app.settings import SettingsError
 
@@ -73,6 +74,7 @@ def sqlite_read_engine(url: URL, timeout: timedelta, threads: "ConnectionThreads
         poolclass=NullPool,
         connect_args={"async_creator_fn": threads.connect},
         isolation_level="AUTOCOMMIT",
+        json_serializer=encode_json,
         hide_parameters=True,  # exceptions are logged, and must not contain user content
     )
     _set_pragmas_on_connect(engine, timeout, {"query_only": "ON"})
@@ -93,6 +95,7 @@ def sqlite_write_engine(
         pool_reset_on_return=None,
         max_overflow=0,
         pool_timeout=timeout.total_seconds(),
+        json_serializer=encode_json,
         hide_parameters=True,  # exceptions are logged, and must not contain user content
     )
     _set_pragmas_on_connect(engine, timeout, WRITE_PRAGMAS)
