@@ -63,19 +63,10 @@ async def compute(function: Callable[[*Arguments], T], *arguments: *Arguments) -
     if is_in_thread():
         return function(*arguments)
     caller, loop = current_caller.get(), asyncio.get_running_loop()
-    slots = _thread_slots.in_loop(loop)
-    await slots.acquire(caller)
     context = copy_context()
     context.run(_main_loop.set, loop)
-    result = asyncio.wrap_future(_threads.submit(lambda: context.run(function, *arguments)))
-
-    def release_slot(_result: object) -> None:
-        slots.release(caller)
-        if not result.cancelled():
-            result.exception()  # retrieved, so that that of a cancelled computation is not logged
-
-    result.add_done_callback(release_slot)
-    return await asyncio.shield(result)
+    slots = _thread_slots.in_loop(loop)
+    return await slots.run_in_executor(_threads, caller, context.run, function, *arguments)
 
 
 async def run_in_thread(function: Callable[[], Coroutine[Any, Any, T]]) -> T:

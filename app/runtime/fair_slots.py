@@ -2,12 +2,16 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, TypeVarTuple
 
 from app.domain.round_robin_queue import RoundRobinQueue
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 current_caller: ContextVar[Hashable] = ContextVar("current_caller", default=None)
 """Caller for whom a task works: an API key, or None for the service itself.
@@ -85,6 +89,29 @@ class FairSlots:
             yield
         finally:
             self.release(caller)
+
+    async def run_in_executor(
+        self,
+        executor: Executor,
+        caller: Hashable,
+        function: Callable[[*Arguments], T],
+        *arguments: *Arguments,
+        deadline: float | None = None,
+    ) -> T:
+        """Call a function in the executor; raises what `acquire` raises.
+
+        The slot is held until the function ends, even if the task is cancelled before.
+        """
+        await self.acquire(caller, deadline)
+        result = asyncio.wrap_future(executor.submit(function, *arguments))
+
+        def release_slot(_result: object) -> None:
+            self.release(caller)
+            if not result.cancelled():
+                result.exception()  # retrieved, so that that of a cancelled task is not logged
+
+        result.add_done_callback(release_slot)
+        return await asyncio.shield(result)
 
     def _take(self, caller: Hashable) -> None:
         self._free -= 1

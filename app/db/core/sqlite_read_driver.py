@@ -191,21 +191,20 @@ class _ThreadPool:
         self, statement: CompiledStatement, arguments: Sequence[object], deadline: float
     ) -> Sequence[Record]:
         """Run a statement until `deadline`, by the monotonic clock, with the wait for a thread."""
-        caller = current_caller.get()
-        remaining = deadline - time.monotonic()
-        await self._slots.acquire(caller, asyncio.get_running_loop().time() + remaining)
         budget = Budget(deadline)
-        result = asyncio.wrap_future(self._pool.submit(self._run, statement, arguments, budget))
-
-        def release_slot(_result: object) -> None:
-            self._slots.release(caller)
-            result.exception()  # retrieved, so that that of a cancelled statement is not logged
-
-        result.add_done_callback(release_slot)  # a cancelled statement runs until it notices
+        remaining = deadline - time.monotonic()
         try:
-            return await asyncio.shield(result)
+            return await self._slots.run_in_executor(
+                self._pool,
+                current_caller.get(),
+                self._run,
+                statement,
+                arguments,
+                budget,
+                deadline=asyncio.get_running_loop().time() + remaining,
+            )
         finally:
-            budget.is_cancelled = True
+            budget.is_cancelled = True  # a cancelled statement runs until it notices
 
     async def close(self) -> None:
         """Wait for running statements; `fetch` must not be called afterwards."""

@@ -34,6 +34,9 @@ def prepare_sql(sql: str) -> CompiledStatement:
 
 
 QUICK = prepare_sql("SELECT count(*) FROM post")
+BRIEF_ROWS = 3_000
+BRIEF = prepare_sql(str(slow_statement(BRIEF_ROWS)))
+"""Statement of about a millisecond."""
 SLOW = prepare_sql(str(slow_statement(1_000_000)))
 ENDLESS = prepare_sql(str(MINUTE_LONG_STATEMENT))
 
@@ -84,6 +87,19 @@ async def test_quick_statement_returns_without_yielding_to_the_event_loop(
 
     assert [tuple(row) for row in done.value.value] == [(2,)]
     assert count_driver_threads() == 0
+
+
+async def test_many_statements_of_one_iteration_do_not_all_run_in_the_event_loop(
+    driver: SQLiteReadDriver,
+) -> None:
+    results = await asyncio.gather(*(fetch_numbers(driver, BRIEF) for _ in range(100)))
+
+    assert results == [[(BRIEF_ROWS,)]] * 100
+    assert count_driver_threads() == 1
+
+    await asyncio.sleep(0)
+    with pytest.raises(StopIteration):  # in the next iteration, a statement runs inline again
+        driver.fetch(QUICK, ()).send(None)
 
 
 async def test_slow_statement_does_not_block_others(driver: SQLiteReadDriver) -> None:

@@ -1,11 +1,10 @@
 """Long lists are completed in threads, with as many statements as short ones."""
 
-import asyncio
-
 import pytest
 
 from tests.clients import Tenant
 from tests.factories import add_account, add_post, failed
+from tests.loop_iterations import count_iterations
 from tests.recording_driver import record_statements
 
 DOCUMENTS = {
@@ -38,22 +37,11 @@ async def test_event_loop_runs_while_a_long_list_is_completed(acme: Tenant) -> N
     for _ in range(LONG):
         account = await add_account(acme.database, acme.workspace)
         await add_post(acme.database, acme.workspace, {account: failed()})
-    iterations = 0
-
-    async def count() -> None:
-        nonlocal iterations
-        while True:
-            iterations += 1
-            await asyncio.sleep(0)
-
-    counting = asyncio.create_task(count())
-    try:
+    async with count_iterations() as iterations:
         await acme.client.query(DOCUMENTS["accounts"])
-    finally:
-        counting.cancel()
 
     # Without threads, the reads of SQLite do not suspend, and there are about 20.
-    assert iterations > 200
+    assert iterations.count > 200
 
 
 async def test_error_in_a_long_list_has_the_index_of_its_item(acme: Tenant) -> None:
