@@ -160,7 +160,7 @@ async def run_in_transaction(
 ) -> T:
     """Run `work` in one transaction, append its events, commit, and notify of the commit and its transitions.
 
-    Any exception rolls back. The database may run `work` again after a serialization failure.
+    Any exception rolls back. `work` may be repeated; see `PostgreSQLDriver.write`.
     """
 
     async def transaction(session: WriteSession) -> tuple[T, bool, UnitOfWork]:

@@ -1,8 +1,8 @@
 """Database access for both engines: reads of one workspace, and write transactions.
 
 Reads and writes are different types. A read cannot change anything, and each of its statements has its
-own snapshot. A write is one transaction, which the driver commits. On PostgreSQL it is retried as a whole
-after a serialization failure or a deadlock.
+own snapshot. A write is one transaction, which the driver commits. On PostgreSQL it may be repeated; see
+`PostgreSQLDriver.write`.
 """
 
 import asyncio

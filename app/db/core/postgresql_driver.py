@@ -35,7 +35,7 @@ RETRYABLE_STATES = ("40001", "40P01")
 """SQLSTATEs of serialization_failure and deadlock_detected."""
 
 _FOREIGN_KEY_VIOLATION = "23503"
-"""SQLSTATE of a write that refers to a row which has changed since it was read, if it is not a bug."""
+"""SQLSTATE of foreign_key_violation: the referenced row may have been deleted since it was read."""
 
 _MAX_WRITE_ATTEMPTS = 5
 
@@ -109,8 +109,9 @@ class PostgreSQLDriver:
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in one transaction and commit it; any exception rolls it back.
 
-        Repeats all of it after a serialization failure or a deadlock. Raises errors of asyncpg, or
-        TimeoutError if the transaction has not begun in time, for the last time if it is repeated.
+        Repeats the transaction after a serialization failure, a deadlock or a foreign key violation, with at
+        most 5 attempts. Raises the last attempt's error of asyncpg, or TimeoutError if an attempt has not
+        begun in time.
         """
         deadline = asyncio.get_running_loop().time() + self._timeout
         async with self._write_slots.hold(current_caller.get(), deadline):
