@@ -1,10 +1,12 @@
 """Batches of point reads on PostgreSQL: reads that wait at the same time run as one statement.
 
-At most two statements of the same text run at a time. Reads that arrive meanwhile are the next batch.
+A batch starts while fewer than two statements of the same text are counted as running; reads that arrive
+meanwhile are the next batch. A statement is counted for at most one second.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple, TypeAlias
@@ -24,14 +26,14 @@ from app.db.core.tenancy import batch_point_read
 from app.domain.round_robin_queue import RoundRobinQueue
 from app.runtime.fair_slots import current_caller
 
-MAX_RUNNING = 2
-"""Running statements of the same text, and connections for batches; more would make batches smaller."""
+_MAX_RUNNING_PER_STATEMENT = 2
+"""Statements of the same text that are counted as running; more would make batches smaller."""
 
 _MAX_BATCH_SIZE = 32
 """Requests in one batch. The time of PostgreSQL grows faster than the number of requests."""
 
 _TIME_LIMIT = timedelta(seconds=1).total_seconds()
-"""Time after which the requests of a batch run alone, and a slow read no longer delays other reads."""
+"""Time after which the requests of a batch run alone, and a slow read is no longer counted as running."""
 
 _FetchAlone: TypeAlias = Callable[
     [CompiledStatement, Sequence[object], float], Awaitable[Sequence[Record]]
@@ -86,8 +88,9 @@ class PointReadBatches:
     ) -> Sequence[Record]:
         """Return the rows of one request, by a statement of its own if no other request waits.
 
-        A request whose batch failed runs alone, so it fails only by its own error. Cancelling a request
-        does not cancel its batch. Raises TimeoutError at `deadline`, a time of the event loop in seconds.
+        A request with several keys is neither batched nor counted. One whose batch failed runs alone, without
+        waiting, so it fails only by its own error. Cancelling a request does not cancel its batch. Raises
+        TimeoutError at `deadline`, a time of the event loop in seconds.
         """
         key = arguments[batch.key_index]
         if isinstance(key, list | tuple):
@@ -99,16 +102,11 @@ class PointReadBatches:
             queue = _Queue(batch.statement, self._fetch_batch, self._may_run_alone)
             self._queues[statement] = queue
         async with asyncio.timeout_at(deadline):
-            rows = await queue.wait(arguments[batch.workspace_index], key)
+            rows = await queue.fetch_in_batch(arguments[batch.workspace_index], key)
         if rows is not None:
             return rows
-        run = object()
-        timer = queue.start_run(run)
-        try:
+        with queue.counted_run():
             return await self._fetch_alone(statement, arguments, deadline)
-        finally:
-            timer.cancel()
-            queue.end_run(run)
 
 
 class _Request(NamedTuple):
@@ -135,7 +133,7 @@ class _Queue:
         self._running: set[object] = set()
         """The tasks of the batches, and an object for each request that runs alone."""
 
-    async def wait(self, workspace: object, key: object) -> Sequence[Record] | None:
+    async def fetch_in_batch(self, workspace: object, key: object) -> Sequence[Record] | None:
         """Return the rows of a request in a batch; None if the request must run alone."""
         if not self._waiting:
             self._loop.call_soon(self._start_batches)
@@ -144,24 +142,31 @@ class _Queue:
         self._waiting.append(caller, _Request(caller, workspace, key, result))
         return await result
 
-    def start_run(self, run: object) -> asyncio.TimerHandle:
-        """Count a request that runs alone until `end_run` or the time limit; return the timer."""
+    @contextmanager
+    def counted_run(self) -> Iterator[None]:
+        """Count a request that runs alone, until the end of the context or the time limit."""
+        run = object()
         self._running.add(run)
-        return self._loop.call_later(_TIME_LIMIT, self.end_run, run)
-
-    def end_run(self, run: object) -> None:
-        self._running.discard(run)
-        self._loop.call_soon(self._start_batches)
+        timer = self._loop.call_later(_TIME_LIMIT, self._end_run, run)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self._end_run(run)
 
     def _start_batches(self) -> None:
-        while self._waiting and len(self._running) < MAX_RUNNING:
+        while self._waiting and len(self._running) < _MAX_RUNNING_PER_STATEMENT:
             batch = self._pop_batch()
             if len(batch) == 1 and self._may_run_alone(batch[0].caller):
                 batch[0].result.set_result(None)
             elif batch:
                 task = self._loop.create_task(self._run_batch(batch))
                 self._running.add(task)
-                task.add_done_callback(self.end_run)
+                task.add_done_callback(self._end_run)
+
+    def _end_run(self, run: object) -> None:
+        self._running.discard(run)
+        self._loop.call_soon(self._start_batches)
 
     def _pop_batch(self) -> list[_Request]:
         """Remove the requests of the next batch, round robin by caller."""

@@ -16,7 +16,7 @@ import asyncpg
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from app.db.core.postgresql import connect, redact_values
-from app.db.core.postgresql_batching import MAX_RUNNING, PointReadBatches
+from app.db.core.postgresql_batching import PointReadBatches
 from app.db.core.statements import CompiledStatement, Record
 from app.db.core.write_session import Transaction, suppressed_statement_error
 from app.runtime.fair_slots import FairSlots, current_caller
@@ -30,6 +30,9 @@ _CANCEL_TIMEOUT = timedelta(seconds=1)
 """Time for the server to confirm a cancelled statement or a rollback; after it the connection is closed."""
 
 _RESERVED_CONNECTIONS = 2
+
+_BATCH_CONNECTIONS = 2
+"""Connections for the batches of all statements; more would make batches smaller."""
 
 RETRYABLE_STATES = ("40001", "40P01")
 """SQLSTATEs of serialization_failure and deadlock_detected."""
@@ -148,7 +151,7 @@ class PostgreSQLDriver:
             self._loop = loop
             ages = self._max_idle, self._max_age
             main = _Pool(self._options, self._size, *ages)
-            batch = _Pool(_batch_options(self._options), MAX_RUNNING, *ages)
+            batch = _Pool(_batch_options(self._options), _BATCH_CONNECTIONS, *ages)
             reserved = _Pool(self._options, _RESERVED_CONNECTIONS, *ages)
             point_reads = PointReadBatches(
                 self._fetch_alone, batch.fetch, may_run_alone=self._read_slots.is_free

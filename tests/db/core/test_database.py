@@ -180,8 +180,8 @@ async def raise_sqlstate(session: AllWorkspacesWriteSession, sqlstate: str) -> N
 
 
 @only_on_postgresql
-@pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
-async def test_serialization_failure_repeats_the_whole_transaction(
+@pytest.mark.parametrize("sqlstate", ["40001", "40P01", "23503"])
+async def test_conflict_of_writers_repeats_the_whole_transaction(
     database: Database, sqlstate: str
 ) -> None:
     names: list[str] = []
