@@ -96,7 +96,7 @@ class HttpProtocol(HttpToolsProtocol):
             FROM_TRUSTED_PROXY: self._limits.is_trusted_proxy(address),
             KEEP_OPEN: self._connection.keep_open,
         }
-        # Until the first byte, the connection is an idle one that may wait less long.
+        # uvicorn's keep-alive timer also closes a connection on which no first byte arrives.
         self.timeout_keep_alive_task = self.loop.call_later(
             self._headers_timeout, self.timeout_keep_alive_handler
         )

@@ -297,7 +297,7 @@ class ExportHandler:
 
         async def watch() -> None:
             is_slow = False
-            while not (is_slow and self.slots.is_awaited(request.workspace_id)):
+            while not (is_slow and self.slots.has_waiting_others(request.workspace_id)):
                 await asyncio.sleep(period.total_seconds() / _CHECKS_PER_PERIOD)
                 is_slow = rate.is_below(_MIN_BYTES_PER_SECOND, period)
             limit.reschedule(asyncio.get_running_loop().time())

@@ -21,16 +21,17 @@ A caller with hundreds of connections, or one request with many fields, must not
 
 
 class FairSlots:
-    """Slots for the concurrent work of several callers, each of which has at most half of them.
+    """Slots for the concurrent work of several callers.
 
-    Waiting callers get slots round robin, and the work of one caller starts in order. The service itself has
-    no limit: in a process without requests, it is the only caller.
+    A caller holds at most half of them, or up to `max_per_caller` while no caller below its half waits.
+    Waiting callers get slots round robin, those below their half first. The work of one caller starts in
+    order. The caller None has no limit: in a process without requests, it is the only caller.
     """
 
     def __init__(self, count: int, *, max_per_caller: int | None = None) -> None:
-        """Create free slots; with `max_per_caller`, a caller may hold that many if no other one waits.
+        """Create free slots.
 
-        This suits short work only: another caller waits until some of it ends.
+        `max_per_caller` suits short work only: another caller waits until some of it ends.
         """
         self._free = count
         self._half = max(1, count // 2)
@@ -38,12 +39,12 @@ class FairSlots:
         self._held: Counter[Hashable] = Counter()
         self._waiting: RoundRobinQueue[_WaitingWork] = RoundRobinQueue()
 
-    def is_free(self, caller: Hashable) -> bool:
+    def can_acquire_now(self, caller: Hashable) -> bool:
         """Return True if the caller would get a slot without waiting."""
         # No one who waits could use a free slot: it would have been assigned at its release.
         return self._free > 0 and self._is_below_maximum(caller)
 
-    def is_awaited(self, caller: Hashable) -> bool:
+    def has_waiting_others(self, caller: Hashable) -> bool:
         """Return True if another caller waits, and could use a slot of this one."""
         return any(
             other != caller and self._is_below_maximum(other) for other in self._waiting.callers()
@@ -54,7 +55,7 @@ class FairSlots:
 
         The deadline is a time of the event loop in seconds.
         """
-        if self.is_free(caller):
+        if self.can_acquire_now(caller):
             self._take(caller)
             return
         assigned = asyncio.get_running_loop().create_future()

@@ -94,7 +94,7 @@ async def test_service_itself_uses_all_slots() -> None:
     for _ in range(4):
         await slots.acquire(None)
 
-    assert not slots.is_free("a")
+    assert not slots.can_acquire_now("a")
 
 
 async def test_only_slot_goes_to_callers_in_rotation() -> None:
@@ -112,7 +112,7 @@ async def test_caller_that_waits_for_its_share_does_not_block_others() -> None:
     slots = FairSlots(4)
     work = Work(slots)
     tasks = await work.start("a1", "a2", "a3")
-    assert [slots.is_free("a"), slots.is_free("b")] == [False, True]
+    assert [slots.can_acquire_now("a"), slots.can_acquire_now("b")] == [False, True]
 
     tasks += await work.start("b1", "b2", "b3", "c1")
     assert work.begun == ["a1", "a2", "b1", "b2"]
@@ -123,18 +123,18 @@ async def test_caller_that_waits_for_its_share_does_not_block_others() -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_slot_is_awaited_by_another_caller_until_it_stops_waiting() -> None:
+async def test_another_caller_waits_for_a_slot_until_it_is_cancelled() -> None:
     slots = FairSlots(2)
     work = Work(slots)
     held = await work.start("a1", "b1", "a2")
-    assert not slots.is_awaited("a")  # its own work cannot have more than half
+    assert not slots.has_waiting_others("a")  # its own work cannot have more than half
 
     (waiting,) = await work.start("c1")
-    assert slots.is_awaited("a")
+    assert slots.has_waiting_others("a")
 
     waiting.cancel()
     await let_tasks_run()
-    assert not slots.is_awaited("a")
+    assert not slots.has_waiting_others("a")
     await work.end("a1", "a2", "b1")
     await asyncio.gather(*held)
 
@@ -179,4 +179,4 @@ async def test_failed_work_frees_its_slot() -> None:
         async with slots.hold("a"):
             raise ZeroDivisionError
 
-    assert slots.is_free("b")
+    assert slots.can_acquire_now("b")

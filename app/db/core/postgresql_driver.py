@@ -154,7 +154,7 @@ class PostgreSQLDriver:
             batch = _Pool(_batch_options(self._options), _BATCH_CONNECTIONS, *ages)
             reserved = _Pool(self._options, _RESERVED_CONNECTIONS, *ages)
             point_reads = PointReadBatches(
-                self._fetch_alone, batch.fetch, may_run_alone=self._read_slots.is_free
+                self._fetch_alone, batch.fetch, may_run_alone=self._read_slots.can_acquire_now
             )
             self._pools = _Pools(main, batch, reserved, point_reads)
         return self._pools
