@@ -15,6 +15,7 @@ from tests.style import name_findings, replaced_words, word_findings
         ("HTTPDoor = 1", "door"),
         ("# Nobody else changes it.", "nobody"),
         ("It is retried by itself.", "by itself"),
+        ("self._make_room_for_one()", "make room"),
         ("what\n    became of a report", "what became of"),
         ('"""Not\n# any more."""', "not any more"),
     ],

@@ -245,7 +245,7 @@ def settle_duplicates(
     """Flag publications of a published destination that were found on its platform as duplicates.
 
     `reported` has the ids and URLs that are reported for any account of the platform user. Each duplicate
-    takes the place of an attempt of unknown outcome, because one attempt publishes at most once.
+    is assigned to one attempt of unknown outcome, because one attempt publishes at most once.
     """
     further = sorted(
         (

@@ -14,9 +14,8 @@ MAX_REFUSED_CONNECTIONS = 200
 _RETRY_AFTER_SECONDS = 5
 
 
-class ConnectionState(
-    IntEnum
-):  # of integers, because Python computes the hash of an Enum each time
+# Of integers, because Python computes the hash of an Enum each time.
+class ConnectionState(IntEnum):
     """What a connection waits for. The order is that in which connections are closed for new ones."""
 
     INCOMPLETE = auto()
@@ -89,7 +88,7 @@ class Connection:
             self._on_release()
 
     def close(self) -> None:
-        """Close the connection without a response, for a new one that takes its place immediately."""
+        """Stop counting the connection immediately, and close it without a response."""
         self.release()
         self._abort()
 
@@ -102,8 +101,8 @@ class Connection:
 class ConnectionLimits:
     """Open connections, HTTP and WebSockets, in total and per client address.
 
-    At a limit, a new connection takes the place of one whose client has not sent a whole request, or else
-    of an idle one. So clients that only hold connections open keep no others out.
+    At a limit, the oldest connection without a whole request is closed for a new one, or else the connection
+    idle for longest. Clients that only hold connections open thus cannot exclude others.
     """
 
     def __init__(
@@ -117,25 +116,24 @@ class ConnectionLimits:
         self._refused = _Group(MAX_REFUSED_CONNECTIONS)
 
     def acquire(self, address: str | None, abort: Callable[[], None]) -> Connection:
-        """Count a connection, which `abort` closes; close another one if there is no room.
+        """Count a connection, which `abort` closes; close another one at a limit.
 
-        Raises TooManyConnections at a limit if all connections are busy. A connection without an address
-        uses a Unix socket.
+        Raises TooManyConnections if all others are busy. A connection without an address uses a Unix socket.
         """
         limit = self._max_per_address
         if limit is None or address is None or self.is_trusted_proxy(address):
-            self._make_room_for_one()
+            self._limit_total()
             return Connection([self._all], abort, lambda: None)
         network = client_network(address)
         group = self._by_network.get(network) or _Group(limit)
-        _make_room(
+        _close_one_if_full(
             group,
             f"The limit of {limit} open connections of one address is reached;"
             " close one of them first.",
         )
-        self._make_room_for_one()
+        self._limit_total()
         self._by_network[network] = group
-        return Connection([self._all, group], abort, lambda: self._forget_if_empty(network))
+        return Connection([self._all, group], abort, lambda: self._delete_if_empty(network))
 
     def acquire_refused(self, abort: Callable[[], None]) -> Connection | None:
         """Count a connection above a limit, like `acquire`; return None if there are too many of them."""
@@ -150,18 +148,18 @@ class ConnectionLimits:
         parsed = ipaddress.ip_address(address)
         return any(parsed in proxy for proxy in self._proxies)
 
-    def _make_room_for_one(self) -> None:
-        _make_room(
+    def _limit_total(self) -> None:
+        _close_one_if_full(
             self._all,
             f"Too many connections to this server are open. Try again in {_RETRY_AFTER_SECONDS} s.",
         )
 
-    def _forget_if_empty(self, network: str) -> None:
+    def _delete_if_empty(self, network: str) -> None:
         if not self._by_network[network].count:
             del self._by_network[network]
 
 
-def _make_room(group: _Group, refusal: str) -> None:
+def _close_one_if_full(group: _Group, refusal: str) -> None:
     """Close a connection of a full group; raise TooManyConnections if all of them are busy."""
     if group.is_full:
         closable = group.first_closable()

@@ -398,7 +398,7 @@ async def test_lifespan_state_is_passed_on_unchanged() -> None:
 
 
 async def test_quick_request_leaves_no_reference_cycle() -> None:
-    app = build_application(responding(HELLO), _ForgetfulRecorder())
+    app = build_application(responding(HELLO), _RecorderWithoutRequests())
     cycles = []
     gc.disable()
     try:
@@ -413,8 +413,8 @@ async def test_quick_request_leaves_no_reference_cycle() -> None:
     assert min(cycles) == 0
 
 
-class _ForgetfulRecorder(CallRecorder):
+class _RecorderWithoutRequests(CallRecorder):
     """Stores no request, which would keep it from being collected."""
 
     def request_finished(self, request: object, status: int, seconds: float) -> None:
-        """Forget the request."""
+        """Store nothing."""

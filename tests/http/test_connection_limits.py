@@ -101,7 +101,7 @@ def test_half_sent_requests_of_one_address_are_closed_only_for_that_address() ->
     assert connections.closed == ["half"]
 
 
-def test_addresses_without_connections_are_forgotten() -> None:
+def test_addresses_without_connections_are_deleted() -> None:
     connection_limits = limits(100, 2)
     connections = Connections(connection_limits)
     for number in range(20):

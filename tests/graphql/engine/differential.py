@@ -291,7 +291,7 @@ def _to_json(context: Context, result: OperationResult) -> bytes:
 
 
 def _compare(actual: bytes, expected: bytes, *, is_corrupted: bool) -> None:
-    # Both share the lookahead, so a column that it forgets would be missing in both results.
+    # Both share the lookahead, so a column that it lacks would be missing in both results.
     # Only an internal error has a request id.
     assert is_corrupted or b'"requestId"' not in expected, "a valid row causes an internal error"
     assert actual == expected, f"the fast result is\n{actual!r}\ninstead of\n{expected!r}"
