@@ -24,7 +24,7 @@ from app.db.repositories.destinations import count_destinations
 from app.domain.errors import ServiceUnavailable
 from app.graphql.schema.inputs import DestinationFilterInput
 from app.rest.exports import FILTERS, read_filter
-from app.services.complete_files import open_complete_file
+from app.services.atomic_files import open_atomic_file
 from app.services.exports import ExportFormat, export_destinations
 
 _STANDARD_OUTPUT = Path("-")
@@ -210,7 +210,7 @@ async def _count_for_progress(
 @contextmanager
 def _open_output(file: Path) -> Iterator[BinaryIO]:
     if file != _STANDARD_OUTPUT:
-        with open_complete_file(file) as opened:
+        with open_atomic_file(file) as opened:
             yield opened
         return
     if sys.stdout is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from app.db.core.database import Database
 from app.db.migrations import check_schema_version, migrate
 from app.db.tools.copying import copy_database
-from app.services.complete_files import complete_file
+from app.services.atomic_files import atomic_file
 
 _OWNER_ONLY_MODE = 0o600
 _SQLITE_MAGIC = b"SQLite format 3\0"
@@ -36,7 +36,7 @@ async def backup(
     file = file.resolve()  # noqa: ASYNC240 - once, for a command
     check_target = partial(_check_replaced_file, database) if replace else _require_new_file
     check_target(file)
-    with complete_file(file) as incomplete:
+    with atomic_file(file) as incomplete:
         incomplete.touch(mode=_OWNER_ONLY_MODE, exist_ok=False)
         async with Database.from_file(incomplete) as target:
             await migrate(target, now=now, random_bytes=random_bytes)

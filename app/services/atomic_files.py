@@ -1,4 +1,4 @@
-"""Files that get their name when they are complete and on the disk."""
+"""Atomic writes of files: a file gets its name when it is complete and on the disk."""
 
 import os
 import shutil
@@ -16,8 +16,8 @@ _SUFFIX = ".post-results-incomplete"
 
 
 @contextmanager
-def complete_file(target: Path) -> Iterator[Path]:
-    """Return the path of a new file, which gets its name, or replaces the old file, after the context.
+def atomic_file(target: Path) -> Iterator[Path]:
+    """Write a file atomically: yield the path of a temporary file, and rename it to `target` at the end.
 
     Until then it is in a hidden folder beside the target, which only its owner can open. If the context
     fails, the folder is deleted. One that a killed process has left is deleted by the next call for a file
@@ -33,13 +33,13 @@ def complete_file(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def open_complete_file(file: Path) -> Iterator[BinaryIO]:
-    """Open a `complete_file` for writing; what is no regular file, such as a pipe, is written directly."""
+def open_atomic_file(file: Path) -> Iterator[BinaryIO]:
+    """Open an `atomic_file` for writing; what is no regular file, such as a pipe, is written directly."""
     if file.exists() and not file.is_file():
         with file.open("wb") as opened:
             yield opened
         return
-    with complete_file(file.resolve()) as incomplete, incomplete.open("wb") as opened:
+    with atomic_file(file.resolve()) as incomplete, incomplete.open("wb") as opened:
         yield opened
 
 

@@ -1,4 +1,4 @@
-"""Files that get their name when they are complete, and those that a killed process leaves."""
+"""Atomic writes of files, and the temporary files that a killed process leaves."""
 
 import subprocess
 import sys
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from app.services.complete_files import open_complete_file
+from app.services.atomic_files import open_atomic_file
 
 KILLED_PROCESS = """
 import os, signal, sys
 from pathlib import Path
-from app.services.complete_files import open_complete_file
+from app.services.atomic_files import open_atomic_file
 
-with open_complete_file(Path(sys.argv[1])) as opened:
+with open_atomic_file(Path(sys.argv[1])) as opened:
     opened.write(b"new")
     opened.flush()
     os.kill(os.getpid(), signal.SIGKILL)
@@ -32,13 +32,13 @@ def write_and_be_killed(file: Path) -> Path:
 def test_file_gets_its_name_when_it_is_complete(tmp_path: Path) -> None:
     file = tmp_path / "results.csv"
     file.write_bytes(b"old")
-    with open_complete_file(file) as opened:
+    with open_atomic_file(file) as opened:
         opened.write(b"new")
         opened.flush()
         assert file.read_bytes() == b"old"
     assert file.read_bytes() == b"new"
 
-    with pytest.raises(LookupError), open_complete_file(file):
+    with pytest.raises(LookupError), open_atomic_file(file):
         raise LookupError
     assert file.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [file]
@@ -48,14 +48,14 @@ def test_file_behind_a_link_is_replaced(tmp_path: Path) -> None:
     link, file = tmp_path / "link.csv", tmp_path / "results.csv"
     file.touch()
     link.symlink_to(file)
-    with open_complete_file(link) as opened:
+    with open_atomic_file(link) as opened:
         opened.write(b"new")
     assert file.read_bytes() == b"new"
     assert link.is_symlink()
 
 
 def test_device_is_written_directly() -> None:
-    with open_complete_file(Path("/dev/null")) as opened:
+    with open_atomic_file(Path("/dev/null")) as opened:
         opened.write(b"new")
     assert Path("/dev/null").is_char_device()
 
@@ -68,7 +68,7 @@ def test_killed_process_leaves_no_file_of_that_name_and_the_next_one_deletes_the
     assert incomplete.name.endswith(".post-results-incomplete")
 
     other = tmp_path / "tuesday.csv"
-    with open_complete_file(other) as opened:
+    with open_atomic_file(other) as opened:
         opened.write(b"new")
     assert [*tmp_path.iterdir()] == [other]
 
@@ -82,9 +82,9 @@ def test_killed_process_changes_no_older_file(tmp_path: Path) -> None:
 
 def test_file_that_another_process_still_writes_is_not_deleted(tmp_path: Path) -> None:
     first, second = tmp_path / "first.csv", tmp_path / "second.csv"
-    with open_complete_file(first) as opened:
+    with open_atomic_file(first) as opened:
         opened.write(b"first")
-        with open_complete_file(second) as other:
+        with open_atomic_file(second) as other:
             other.write(b"second")
 
     assert (first.read_bytes(), second.read_bytes()) == (b"first", b"second")
@@ -94,6 +94,6 @@ def test_file_that_another_process_still_writes_is_not_deleted(tmp_path: Path) -
 def test_new_file_has_the_usual_permissions(tmp_path: Path) -> None:
     file, usual = tmp_path / "results.csv", tmp_path / "usual"
     usual.touch()
-    with open_complete_file(file):
+    with open_atomic_file(file):
         pass
     assert file.stat().st_mode == usual.stat().st_mode
