@@ -155,7 +155,7 @@ class ApiKeyAuthenticator:
         return replace(viewer, scopes=sign_in.scopes, session=sign_in.session)
 
     async def _look_up(self, digest: bytes, now: datetime) -> Viewer:
-        row = await api_keys.find_key(self._database.key_reader, digest)
+        row = await api_keys.find_key(self._database.authentication_reader, digest)
         if row is None or not is_usable(
             expires_at=row.expires_at, revoked_at=row.revoked_at, now=now
         ):
@@ -163,7 +163,9 @@ class ApiKeyAuthenticator:
         return _viewer_from_row(row)
 
     async def _authenticate_session(self, token: SessionToken, now: datetime) -> Viewer:
-        row = await session_rows.find_session(self._database.key_reader, key_digest(token))
+        row = await session_rows.find_session(
+            self._database.authentication_reader, key_digest(token)
+        )
         if (
             row is None
             or now >= row.session_expires_at
@@ -241,7 +243,7 @@ async def revoke_key(database: Database, key_id: ApiKeyId, *, now: datetime) -> 
         workspace_id = await api_keys.revoke_key(session, key_id, now)
         if workspace_id is None:
             return False
-        await session_rows.delete_sessions_of_key(session.of(workspace_id), key_id)
+        await session_rows.delete_sessions_of_key(session.in_workspace(workspace_id), key_id)
         return True
 
     return await database.write_all_workspaces(work)

@@ -108,7 +108,7 @@ class ProxyUsers:
         async def work(session: AllWorkspacesWriteSession) -> None:
             for workspace_id in workspace_ids:
                 await api_keys.upsert_key(
-                    session.of(workspace_id),
+                    session.in_workspace(workspace_id),
                     ApiKeyId(uuid5(workspace_id, _KEY_NAME)),
                     NewApiKey(token="", digest=_digest(workspace_id), display_prefix=""),
                     name=_KEY_NAME,

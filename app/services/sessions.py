@@ -59,11 +59,13 @@ class SessionService:
         async def work(write_session: AllWorkspacesWriteSession) -> None:
             if previous is not None:
                 await session_rows.delete_session_by_digest(write_session, key_digest(previous))
-            of_viewer = write_session.of(viewer.workspace_id)
+            viewer_session = write_session.in_workspace(viewer.workspace_id)
             await session_rows.delete_oldest_sessions(
-                of_viewer, viewer.key_id, keep=MAX_SESSIONS_PER_KEY - 1
+                viewer_session, viewer.key_id, keep=MAX_SESSIONS_PER_KEY - 1
             )
-            await session_rows.insert_session(of_viewer, viewer.key_id, session, key_digest(token))
+            await session_rows.insert_session(
+                viewer_session, viewer.key_id, session, key_digest(token)
+            )
 
         await self._database.write_all_workspaces(work)
         return NewSession(token, session)

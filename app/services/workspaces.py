@@ -52,9 +52,9 @@ async def create_first_workspace(
     async def work(session: AllWorkspacesWriteSession) -> bool:
         if await workspaces.count_workspaces(session, excluded_id=DEMO_WORKSPACE_ID):
             return False
-        of_new = session.of(workspace_id)
+        new_session = session.in_workspace(workspace_id)
         if not await workspaces.insert_workspace(
-            of_new,
+            new_session,
             name=_FIRST_WORKSPACE_NAME,
             kind=WorkspaceKind.LOCAL,
             mirror_of=None,
@@ -62,7 +62,7 @@ async def create_first_workspace(
         ):
             return False
         await api_keys.upsert_key(
-            of_new,
+            new_session,
             key_id,
             key,
             name="first key",

@@ -233,8 +233,10 @@ class Database:
         self.all_workspaces = AllWorkspacesReader(
             dialect, self._fetch, uses_reserved_connections=True
         )
-        self.key_reader = AllWorkspacesReader(dialect, self._fetch, uses_reserved_connections=False)
-        """Reader of API keys, whose workspace is not known before."""
+        self.authentication_reader = AllWorkspacesReader(
+            dialect, self._fetch, uses_reserved_connections=False
+        )
+        """Reader of API keys and sessions, whose workspace is not known yet."""
         self._write_statements = WriteStatements(self.write_engine.dialect, workspace_filter)
         self.timeout = timeout
         self._storage_failure: Exception | None = None

@@ -181,7 +181,7 @@ class WriteSession(_Session[WorkspaceStatement]):
 class AllWorkspacesWriteSession(_Session[AllWorkspacesStatement]):
     """Statements of one write transaction over all workspaces, each of which has a reason."""
 
-    def of(self, workspace_id: WorkspaceId) -> WriteSession:
+    def in_workspace(self, workspace_id: WorkspaceId) -> WriteSession:
         """Return a session of one workspace in the same transaction."""
         return WriteSession(self.transaction, self._statements, workspace_id)
 
@@ -195,7 +195,7 @@ class AllWorkspacesWriteSession(_Session[AllWorkspacesStatement]):
         statement: WorkspaceStatement,
         rows: Sequence[tuple[WorkspaceId, Mapping[str, object]]],
     ) -> Sequence[Record]:
-        """Do what `WriteSession.execute_many` does, each row in the workspace beside it."""
+        """Do what `WriteSession.execute_many` does, each row in its own workspace."""
         compiled, arguments = self._statements.encode_many(
             statement, [{**row, WORKSPACE_PARAM: workspace_id} for workspace_id, row in rows]
         )

@@ -58,7 +58,7 @@ async def test_session_of_all_workspaces_restricts_each_row_to_its_workspace(
     async def work(session: AllWorkspacesWriteSession) -> Any:
         rows = {"account": 1, "account_name": "a"}, {"account": 1, "account_name": "b"}
         changed = await session.execute_many(by_id, [(OTHER, rows[0]), (OWN, rows[1])])
-        await session.of(OTHER).rows(delete(Account))
+        await session.in_workspace(OTHER).rows(delete(Account))
         return [tuple(row) for row in changed]
 
     assert await database.write_all_workspaces(work) == [(1,), (1,)]

@@ -406,7 +406,7 @@ async def test_due_destinations_of_blocked_accounts_cost_one_lookup_per_account(
 
 async def test_sessions_are_found_by_digest_and_by_expiry(analyzed_database: Database) -> None:
     async def by_digest(_reader: Reader) -> None:
-        await sessions.find_session(analyzed_database.key_reader, bytes(32))
+        await sessions.find_session(analyzed_database.authentication_reader, bytes(32))
 
     async def by_expiry(_reader: Reader) -> None:
         await sessions.has_expired_sessions(analyzed_database.all_workspaces, NOW)

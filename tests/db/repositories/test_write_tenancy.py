@@ -109,7 +109,7 @@ async def effect_of(database: Database, case: WriteCase | None, *, is_alone: boo
             for table in reversed(TABLES):
                 await run_raw(session, delete(table).where(workspace_column(table) == OTHER))
         recorder = session.transaction = RowRecorder(session.transaction)
-        own_session = session.of(OWN)
+        own_session = session.in_workspace(OWN)
         if case is not None:
             await case(own_session, database.reader_in(own_session))
         recorded = [*recorder.rows]

@@ -184,7 +184,7 @@ async def remove_webhook(session: WriteSession, _reader: Reader) -> None:
 
 
 async def add_workspace(session: WriteSession, _reader: Reader) -> None:
-    new = session.all_workspaces().of(WorkspaceId(NEW_ID))
+    new = session.all_workspaces().in_workspace(WorkspaceId(NEW_ID))
     await workspaces.insert_workspace(
         new, name="New", kind=WorkspaceKind.LOCAL, mirror_of=None, now=NOW
     )
