@@ -10,11 +10,14 @@ from typing import NamedTuple
 class ReadRate:
     """Number of bytes that a client has taken while the server waited for it.
 
-    The time in which the server itself prepared the next bytes does not count.
+    The time in which the server itself prepared the next bytes does not count. A sample must be added several
+    times per period.
     """
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, monotonic: Callable[[], float], period: timedelta) -> None:
+        """Begin to measure; `period` is the time of waiting over which the rate is an average."""
         self._monotonic = monotonic
+        self._period = period.total_seconds()
         self._waited = 0.0
         """Seconds of all completed waits."""
         self._waits_since: float | None = None
@@ -22,7 +25,7 @@ class ReadRate:
         self._samples = deque([_Sample(0, 0)])
 
     @contextmanager
-    def waiting(self, size: int) -> Iterator[None]:
+    def measure_wait(self, size: int) -> Iterator[None]:
         """Count the context as a wait until the client has taken `size` bytes."""
         self._bytes += size
         self._waits_since = started_at = self._monotonic()
@@ -32,20 +35,23 @@ class ReadRate:
             self._waited += self._monotonic() - started_at
             self._waits_since = None
 
-    def is_below(self, bytes_per_second: float, period: timedelta) -> bool:
-        """Return True if the client has taken less in the last `period` of waiting.
-
-        It must be called several times in a period, and always with the same one.
-        """
-        waited, seconds = self._waited, period.total_seconds()
+    def add_sample(self) -> None:
+        """Record the time waited and the bytes taken until now, and delete samples before the last period."""
+        waited = self._waited
         if self._waits_since is not None:
             waited += self._monotonic() - self._waits_since
         self._samples.append(_Sample(waited, self._bytes))
-        while self._samples[1].waited <= waited - seconds:
+        while self._samples[1].waited <= waited - self._period:
             self._samples.popleft()
-        start = self._samples[0]
-        is_complete = waited - start.waited >= seconds
-        return is_complete and self._bytes - start.bytes < bytes_per_second * seconds
+
+    def is_below(self, bytes_per_second: float) -> bool:
+        """Return True if the client has taken less in the period of waiting before the last sample.
+
+        It returns False until the server has waited for a whole period.
+        """
+        first, last = self._samples[0], self._samples[-1]
+        is_complete = last.waited - first.waited >= self._period
+        return is_complete and last.bytes - first.bytes < bytes_per_second * self._period
 
 
 class _Sample(NamedTuple):

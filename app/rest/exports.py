@@ -259,7 +259,7 @@ class ExportHandler:
         loop, timeouts = asyncio.get_running_loop(), self.service.timeouts
         key_interval = timeouts.key_recheck_interval.total_seconds()
         key_checked_at = loop.time()
-        rate = ReadRate(loop.time)
+        rate = ReadRate(loop.time, timeouts.slow_export_period)
         async with (
             asyncio.timeout(self.timeout.total_seconds()),
             aclosing(chunks),
@@ -274,7 +274,7 @@ class ExportHandler:
                         progress.reschedule(
                             loop.time() + timeouts.export_stall_timeout.total_seconds()
                         )
-                        with rate.waiting(len(part)):
+                        with rate.measure_wait(len(part)):
                             await send(
                                 {"type": "http.response.body", "body": part, "more_body": True}
                             )
@@ -293,13 +293,15 @@ class ExportHandler:
         self, request: HttpRequest, rate: ReadRate
     ) -> AsyncIterator[None]:
         """Raise TimeoutError in the context once the client is slow while another workspace waits."""
-        period = self.service.timeouts.slow_export_period
+        interval = self.service.timeouts.slow_export_period / _CHECKS_PER_PERIOD
 
         async def watch() -> None:
-            is_slow = False
-            while not (is_slow and self.slots.has_waiting_others(request.workspace_id)):
-                await asyncio.sleep(period.total_seconds() / _CHECKS_PER_PERIOD)
-                is_slow = rate.is_below(_MIN_BYTES_PER_SECOND, period)
+            while not (
+                rate.is_below(_MIN_BYTES_PER_SECOND)
+                and self.slots.has_waiting_others(request.workspace_id)
+            ):
+                await asyncio.sleep(interval.total_seconds())
+                rate.add_sample()
             limit.reschedule(asyncio.get_running_loop().time())
 
         async with asyncio.timeout(None) as limit:

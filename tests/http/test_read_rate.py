@@ -9,21 +9,24 @@ RATE = 1000
 
 
 class Client:
-    """Client on a clock of its own; the rate is checked each second."""
+    """Client on a clock of its own; a sample is added each second."""
 
     def __init__(self) -> None:
         self._now = 0.0
-        self._rate = ReadRate(lambda: self._now)
-        self.is_slow = False
+        self._rate = ReadRate(lambda: self._now, PERIOD)
+
+    @property
+    def is_slow(self) -> bool:
+        return self._rate.is_below(RATE)
 
     def read(self, size: int, seconds: int) -> None:
-        with self._rate.waiting(size):
+        with self._rate.measure_wait(size):
             self.wait(seconds)
 
     def wait(self, seconds: int) -> None:
         for _ in range(seconds):
             self._now += 1
-            self.is_slow = self._rate.is_below(RATE, PERIOD)
+            self._rate.add_sample()
 
 
 def test_client_that_reads_at_the_rate_is_not_slow() -> None:
