@@ -7,8 +7,8 @@ from contextlib import contextmanager
 class MemoryBudget:
     """Counter of the memory that objects of one kind hold in this process, in total and per API key.
 
-    A key may hold as much memory as is free: half of it alone, a third if two keys hold as much as they
-    can. So there is always some left for another key. This is the rule of Choudhury and Hahne, "Dynamic
+    A key may hold as much memory as remains free. One key alone can thus hold half of the limit, two keys a
+    third each, and some is always left for another key. This is the rule of Choudhury and Hahne, "Dynamic
     Queue Length Thresholds for Shared-Memory Packet Switches" (1998), with the factor one.
 
     An object that is held several times counts once. It counts for each key that holds it.

@@ -1,7 +1,7 @@
-"""Attack of one key by all that takes long: `python -m tests.isolation.attack URL TOKEN ACCOUNT KINDS`.
+"""Sends every kind of expensive request of one API key at the same time, as an attack on other workspaces.
 
-Runs until SIGINT, and prints the number of each outcome then. After a refusal or a lost connection, each
-attacker tries again a second later.
+Run it as `python -m tests.isolation.attack URL TOKEN ACCOUNT KINDS`. It prints the number of each outcome at
+SIGINT. After a refusal or a lost connection, each attacker tries again a second later.
 """
 
 import asyncio
