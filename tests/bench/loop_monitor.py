@@ -1,4 +1,4 @@
-"""Measures how long an event loop stands still: the CPU time of its thread between two polls.
+"""Measures how long an event loop is blocked: the CPU time of its thread between two polls.
 
 One iteration of a loop runs everything that became ready during the last one. Until it ends, no other
 request is read, so an iteration counts as one piece, however many callbacks it runs.

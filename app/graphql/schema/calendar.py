@@ -126,7 +126,7 @@ async def _build_in_parts(
     counts: Sequence[Mapping[PostStatus, int]],
     build_bucket: Callable[[TimeBucket, Mapping[PostStatus, int]], Awaitable[CalendarBucket]],
 ) -> list[CalendarBucket]:
-    """Build all buckets, a few at a time: thousands of tasks would hold the event loop together."""
+    """Build all buckets, a few at a time: thousands of tasks would block the event loop together."""
     built: list[CalendarBucket] = []
     for start in range(0, len(buckets), _CONCURRENT_BUCKETS):
         part = slice(start, start + _CONCURRENT_BUCKETS)
