@@ -6,7 +6,6 @@ server, so the CPU shares are printed too. Exits with 1 if the moderate client w
 """
 
 import asyncio
-import json
 import re
 import signal
 import sys
@@ -16,10 +15,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 
@@ -31,6 +30,16 @@ from tests.bench.requests import REST, Request, graphql_request
 from tests.claim_benchmark import insert_due_posts, open_migrated_database
 from tests.command_processes import spawn
 from tests.factories import add_account, add_api_key, add_post, add_workspace, queued
+from tests.load_client import (
+    CLAIM_DESTINATIONS,
+    REPORT_PUBLISHED,
+    START_ATTEMPT,
+    HttpConnection,
+    RequestFailed,
+    check_liveness,
+    execute,
+    publish_one,
+)
 from tests.retrying_client import CREATE_POST
 from tests.servers import ServerProcess, run_server
 from tests.subscriptions.latency import ENGINES, durable_database
@@ -43,12 +52,15 @@ MAX_P99_MS: Mapping[str, float] = MappingProxyType(
 MIN_GOODPUT = 0.8
 """Lowest number of operations during a flood, relative to that without one."""
 
-_CLAIM = (
-    "mutation($input: ClaimDestinationsInput!)"
-    " { claimDestinations(input: $input) { claims { leaseToken } } }"
+_OPERATIONS: Mapping[str, str] = MappingProxyType(
+    {
+        CLAIM_DESTINATIONS: "claim",
+        START_ATTEMPT: "start",
+        REPORT_PUBLISHED: "report",
+        CREATE_POST: "write",
+    }
 )
-_START = "mutation($input: StartAttemptInput!) { startAttempt(input: $input) { receipt } }"
-_REPORT = "mutation($input: ReportPublishedInput!) { reportPublished(input: $input) { receipt } }"
+"""Document → kind of operation."""
 _WORKERS = 8
 _INTERVAL = 0.4
 """Seconds between two operations of each kind of a worker."""
@@ -108,40 +120,6 @@ async def _add_tenant(database: Database) -> tuple[WorkspaceId, str]:
     return workspace, (await add_api_key(database, workspace)).token
 
 
-class RequestFailed(Exception):
-    """A response with another status than 200, or with errors."""
-
-
-class HttpConnection:
-    """Keep-alive connection that sends one request at a time."""
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self._host, self._port = parts.hostname, parts.port
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-
-    async def request(self, head: str, body: bytes = b"") -> bytes:
-        """Send a request line with headers and a body; return the body of a 200, or raise RequestFailed."""
-        if self._streams is None:
-            self._streams = await asyncio.open_connection(self._host, self._port)
-        reader, writer = self._streams
-        writer.write(
-            f"{head}\r\nHost: flood\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
-        )
-        response = (await reader.readuntil(b"\r\n\r\n")).decode()
-        length = re.search(r"\r\ncontent-length: (\d+)\r", response)
-        assert length is not None, response
-        content = await reader.readexactly(int(length[1]))
-        if not response.startswith("HTTP/1.1 200 "):
-            raise RequestFailed(response, content)
-        return content
-
-    def close(self) -> None:
-        if self._streams is not None:
-            self._streams[1].close()
-        self._streams = None
-
-
 class ModerateClient:
     """Client with a few workers, each of which starts an operation of each kind on a schedule.
 
@@ -178,36 +156,23 @@ class ModerateClient:
         connection.close()
 
     async def _publish(self, connection: HttpConnection) -> None:
-        claimed = await self._execute("claim", connection, _CLAIM, {"limit": 1, "leaseSeconds": 60})
-        lease = {"leaseToken": claimed["claimDestinations"]["claims"][0]["leaseToken"]}
-        await self._execute("start", connection, _START, lease)
-        await self._execute("report", connection, _REPORT, {**lease, "platformPostId": "1"})
+        await publish_one(partial(self._execute, connection))
 
     async def _write(self, connection: HttpConnection) -> None:
         post = {"content": "Spring sale", "accountIds": [self._data.account], "draft": True}
-        await self._execute("write", connection, CREATE_POST, post)
+        await self._execute(connection, CREATE_POST, {"input": post})
 
     async def _check_liveness(self, _connection: HttpConnection) -> None:
-        connection = HttpConnection(self._url)  # as probes do
         started_at = time.monotonic()
-        await connection.request("GET /livez HTTP/1.1")
+        await check_liveness(self._url)
         self._measure("/livez", started_at)
-        connection.close()
 
     async def _execute(
-        self, name: str, connection: HttpConnection, document: str, variables: Mapping[str, Any]
+        self, connection: HttpConnection, document: str, variables: Mapping[str, object]
     ) -> dict[str, Any]:
-        body = json.dumps({"query": document, "variables": {"input": variables}}).encode()
-        head = (
-            "POST /graphql HTTP/1.1\r\nContent-Type: application/json"
-            f"\r\nAuthorization: Bearer {self._data.token}"
-        )
         started_at = time.monotonic()
-        response = json.loads(await connection.request(head, body))
-        if "errors" in response:
-            raise RequestFailed(response)
-        self._measure(name, started_at)
-        data: dict[str, Any] = response["data"]
+        data = await execute(connection, self._data.token, document, variables)
+        self._measure(_OPERATIONS[document], started_at)
         return data
 
     def _measure(self, name: str, started_at: float) -> None:

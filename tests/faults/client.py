@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx
 
 from tests.flood import SeededData
+from tests.load_client import REPORT_PUBLISHED, START_ATTEMPT
 from tests.retrying_client import CREATE_POST, RetryingClient
 
 _READ = "query($id: UUID!) { post(postId: $id) { destinations { platform status } } }"
@@ -17,8 +18,6 @@ _CLAIM = (
     "mutation($input: ClaimDestinationsInput!)"
     " { claimDestinations(input: $input) { claims { destinationId leaseToken } } }"
 )
-_START = "mutation($input: StartAttemptInput!) { startAttempt(input: $input) { receipt } }"
-_REPORT = "mutation($input: ReportPublishedInput!) { reportPublished(input: $input) { receipt } }"
 _CLAIM_VERIFICATIONS = (
     "mutation($input: ClaimVerificationsInput!)"
     " { claimVerifications(input: $input) { claims { destinationId verificationToken } } }"
@@ -194,11 +193,13 @@ class FaultClient:
 
     async def _publish(self, destination: UUID, lease_token: str, claimed_at: float) -> None:
         begin, lease = time.monotonic(), {"leaseToken": lease_token}
-        started = await self.requests.execute(_START, allowed_codes={"LEASE_LOST"}, input=lease)
+        started = await self.requests.execute(
+            START_ATTEMPT, allowed_codes={"LEASE_LOST"}, input=lease
+        )
         if started and time.monotonic() < claimed_at + _PUBLISH_WITHIN:
             self.published.append(destination)
             report = {**lease, "platformPostId": destination.hex}
-            await self.requests.execute(_REPORT, input=report)
+            await self.requests.execute(REPORT_PUBLISHED, input=report)
             self.reported.add(destination)
             self._count_success("report", begin)
 

@@ -1,18 +1,15 @@
 """Opens many connections that do little, until stdin ends: `python -m tests.faults.connections`."""
 
 import asyncio
-import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import websockets
-from websockets.asyncio.client import connect
-from websockets.typing import Subprotocol
 
-from tests.subscriptions.subscriber_connections import PROTOCOL
+from tests.load_client import RequestFailed, open_graphql_socket
 from tests.subscriptions.subscriber_pool import raise_fd_limit
 
 _CONCURRENT_CONNECTS = 20
@@ -48,7 +45,7 @@ class _Opener:
 
     async def hold(self, kind: str) -> None:
         while True:
-            with suppress(OSError, EOFError, websockets.WebSocketException):
+            with suppress(OSError, EOFError, websockets.WebSocketException, RequestFailed):
                 await KINDS[kind](self)
             await asyncio.sleep(_RECONNECT_SECONDS)
 
@@ -65,18 +62,17 @@ class _Opener:
 
     async def websocket(self) -> None:
         """Open an authenticated WebSocket, and answer its pings only."""
-        url = f"ws{self._url.removeprefix('http')}/graphql"
-        try:
-            async with self._limiter:
-                socket = await connect(url, subprotocols=[Subprotocol(PROTOCOL)], compression=None)
-                payload = {"Authorization": f"Bearer {self._token}"}
-                await socket.send(json.dumps({"type": "connection_init", "payload": payload}))
-                answer = json.loads(await socket.recv())
-                self.opened += answer["type"] == "connection_ack"
-        finally:
-            self.attempts += 1
-        async for _ in socket:
-            pass
+        async with AsyncExitStack() as stack:
+            try:
+                async with self._limiter:
+                    socket = await stack.enter_async_context(
+                        open_graphql_socket(self._url, self._token, compression=None)
+                    )
+                self.opened += 1
+            finally:
+                self.attempts += 1
+            async for _ in socket:
+                pass
 
     async def _send_slowly(self, text: str, *, at_once: bool = False) -> None:
         """Send the begin of a request, with the text at once or slowly, and then a byte per second."""

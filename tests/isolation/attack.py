@@ -11,19 +11,18 @@ import secrets
 import signal
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import click
 import httpx
-from websockets.asyncio.client import connect
 
 from app.domain.times import format_instant
-from tests.flood import HttpConnection, RequestFailed
+from tests.load_client import HttpConnection, RequestFailed, execute, open_graphql_socket
 from tests.retrying_client import CREATE_POST
-from tests.subscriptions.subscriber_connections import DOCUMENT, PROTOCOL
+from tests.subscriptions.subscriber_connections import DOCUMENT
 from tests.subscriptions.subscriber_pool import raise_fd_limit
 
 READERS = 16
@@ -68,40 +67,29 @@ class Attack:
                 await attack()
                 self.outcomes[f"{kind}: answered"] += 1
             except RequestFailed as refusal:
-                self.outcomes[f"{kind}: {_status(refusal)}"] += 1
+                self.outcomes[f"{kind}: {refusal.status}"] += 1
                 await asyncio.sleep(_PAUSE)
             except Exception as error:  # noqa: BLE001 - whatever ended the connection
                 self.outcomes[f"{kind}: {type(error).__name__}"] += 1
                 await asyncio.sleep(_PAUSE)
 
     async def _read(self) -> None:
-        await self._post(secrets.choice((_searches, _statistics, _groups))())
+        await self._execute(secrets.choice((_searches, _statistics, _groups))(), {})
 
     async def _write(self) -> None:
         await asyncio.sleep(0.5)
         post = {"content": "Spring sale " * 100, "accountIds": [self._account], "draft": True}
-        await self._post(CREATE_POST, input=post)
+        await self._execute(CREATE_POST, {"input": post})
 
-    async def _post(self, document: str, **variables: object) -> None:
+    async def _execute(self, document: str, variables: Mapping[str, object]) -> None:
         connection = HttpConnection(self._url)
-        body = json.dumps({"query": document, "variables": variables}).encode()
-        head = (
-            "POST /graphql HTTP/1.1\r\nContent-Type: application/json"
-            f"\r\nAuthorization: Bearer {self._token}"
-        )
         try:
-            response = json.loads(await connection.request(head, body))
-            for error in response.get("errors", [])[:1]:
-                raise RequestFailed(f"GraphQL {error['extensions']['code']} ")
+            await execute(connection, self._token, document, variables)
         finally:
             connection.close()
 
     async def _subscribe(self) -> None:
-        url = f"{self._url.replace('http', 'ws', 1)}/graphql"
-        async with connect(url, subprotocols=[PROTOCOL], max_queue=1) as socket:  # type: ignore[list-item]
-            payload = {"Authorization": f"Bearer {self._token}"}
-            await socket.send(json.dumps({"type": "connection_init", "payload": payload}))
-            await socket.recv()
+        async with open_graphql_socket(self._url, self._token, max_queue=1) as socket:
             for number in range(SUBSCRIPTIONS_PER_SOCKET):
                 message = {
                     "id": str(number),
@@ -120,7 +108,7 @@ class Attack:
             ) as response,
         ):
             if response.status_code != 200:
-                raise RequestFailed(f"HTTP/1.1 {response.status_code} ")
+                raise RequestFailed(str(response.status_code))
             async for _ in response.aiter_bytes(EXPORT_PART):
                 await asyncio.sleep(EXPORT_INTERVAL)
 
@@ -137,10 +125,6 @@ class Attack:
                         await reader.read(65536)
         finally:
             writer.close()
-
-
-def _status(refusal: RequestFailed) -> str:
-    return str(refusal.args[0]).split(" ", 2)[1]
 
 
 def _searches() -> str:

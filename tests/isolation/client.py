@@ -6,23 +6,24 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 
 from app.domain.ids import PostId
 from app.domain.times import format_instant
-from tests.flood import HttpConnection, RequestFailed
-from tests.retrying_client import CREATE_POST
-from tests.subscriptions.subscriber_connections import DOCUMENT, PROTOCOL
-
-_CLAIM = (
-    "mutation($input: ClaimDestinationsInput!)"
-    " { claimDestinations(input: $input) { claims { leaseToken } } }"
+from tests.load_client import (
+    HttpConnection,
+    check_liveness,
+    execute,
+    open_graphql_socket,
+    publish_one,
 )
-_START = "mutation($input: StartAttemptInput!) { startAttempt(input: $input) { receipt } }"
-_REPORT = "mutation($input: ReportPublishedInput!) { reportPublished(input: $input) { receipt } }"
+from tests.retrying_client import CREATE_POST
+from tests.subscriptions.subscriber_connections import DOCUMENT
+
 _COUNTS = (
     "query($since: DateTime!) { boardCounts(since: $since) {"
     " failed { count } unknown { count } overdue { count } retrying { count } brokenAccounts { count } } }"
@@ -60,12 +61,14 @@ class MeasuredClient:
         ends_at = time.monotonic() + seconds
         operations: Mapping[str, Callable[[HttpConnection], Awaitable[object]]] = {
             "counts": self._read_counts,
-            "list": lambda connection: self._execute(connection, _LIST),
-            "post": lambda connection: self._execute(connection, _POST, postId=str(self._post_id)),
-            "claim": self._publish,
+            "list": lambda connection: self._execute(connection, _LIST, {}),
+            "post": lambda connection: self._execute(
+                connection, _POST, {"postId": str(self._post_id)}
+            ),
+            "claim": lambda connection: publish_one(partial(self._execute, connection)),
             "live": self._wait_for_update,
             "export": self._export,
-            "/livez": self._check_liveness,
+            "/livez": lambda _connection: check_liveness(self._url),
         }
         async with self._subscription(), asyncio.TaskGroup() as tasks:
             for name, operation in operations.items():
@@ -92,22 +95,12 @@ class MeasuredClient:
 
     async def _read_counts(self, connection: HttpConnection) -> None:
         # The answers to one time are shared, so each request has another one.
-        await self._execute(
-            connection, _COUNTS, since=format_instant(datetime.now(UTC) - timedelta(days=1))
-        )
-
-    async def _publish(self, connection: HttpConnection) -> None:
-        claimed = await self._execute(connection, _CLAIM, input={"limit": 1, "leaseSeconds": 60})
-        lease = {"leaseToken": claimed["claimDestinations"]["claims"][0]["leaseToken"]}
-        await self._execute(connection, _START, input=lease)
-        await self._execute(connection, _REPORT, input={**lease, "platformPostId": "1"})
+        since = format_instant(datetime.now(UTC) - timedelta(days=1))
+        await self._execute(connection, _COUNTS, {"since": since})
 
     async def _wait_for_update(self, connection: HttpConnection) -> None:
-        created = await self._execute(
-            connection,
-            CREATE_POST,
-            input={"content": "Spring sale", "accountIds": [self._account], "draft": True},
-        )
+        post = {"content": "Spring sale", "accountIds": [self._account], "draft": True}
+        created = await self._execute(connection, CREATE_POST, {"input": post})
         await self._arrival(created["createPost"]["post"]["postId"])
 
     async def _export(self, _connection: HttpConnection) -> None:
@@ -122,39 +115,21 @@ class MeasuredClient:
         response = await reader.read()
         writer.close()
         if not response.startswith(b"HTTP/1.1 200 ") or b'{"end":true' not in response[-100:]:
-            raise RequestFailed(response[:200])
-
-    async def _check_liveness(self, _connection: HttpConnection) -> None:
-        connection = HttpConnection(self._url)  # as probes do
-        await connection.request("GET /livez HTTP/1.1")
-        connection.close()
+            raise EOFError(f"the export failed or is incomplete: {response[:200]!r}")
 
     async def _execute(
-        self, connection: HttpConnection, document: str, **variables: object
+        self, connection: HttpConnection, document: str, variables: Mapping[str, object]
     ) -> dict[str, Any]:
-        body = json.dumps({"query": document, "variables": variables}).encode()
-        head = (
-            "POST /graphql HTTP/1.1\r\nContent-Type: application/json"
-            f"\r\nAuthorization: Bearer {self._token}"
-        )
-        response = json.loads(await connection.request(head, body))
-        if "errors" in response:
-            raise RequestFailed(response)
-        data: dict[str, Any] = response["data"]
-        return data
+        return await execute(connection, self._token, document, variables)
 
     @asynccontextmanager
     async def _subscription(self) -> AsyncIterator[None]:
         """Receive live updates while the context is open, also those before the subscription has begun."""
         connection = HttpConnection(self._url)
-        feed = await self._execute(connection, _LATEST)
+        feed = await self._execute(connection, _LATEST, {})
         connection.close()
         variables = {"after": feed["changes"]["latestCursor"]}
-        url = f"{self._url.replace('http', 'ws', 1)}/graphql"
-        async with connect(url, subprotocols=[PROTOCOL]) as socket:  # type: ignore[list-item]
-            payload = {"Authorization": f"Bearer {self._token}"}
-            await socket.send(json.dumps({"type": "connection_init", "payload": payload}))
-            await socket.recv()
+        async with open_graphql_socket(self._url, self._token) as socket:
             message = {
                 "id": "1",
                 "type": "subscribe",
