@@ -22,8 +22,8 @@ from app.services.credential_files import CredentialFiles
 from app.services.publishing_secrets import PublishingSecrets
 from app.services.secret_cipher import (
     SecretCipher,
-    checkpoint_row,
-    credential_row,
+    checkpoint_row_name,
+    credential_row_name,
     new_secrets_key,
 )
 from app.settings import Settings, read_settings
@@ -63,8 +63,8 @@ async def add_credentials(
     is_verified: bool = True,
 ) -> None:
     """Store credentials; verified ones are those of a worker's verification."""
-    row = credential_row(workspace, account, platform)
-    data = cipher.encrypt_data(json.dumps(values).encode(), row)
+    row_name = credential_row_name(workspace, account, platform)
+    data = cipher.encrypt_data(json.dumps(values).encode(), row_name)
     await database.write(
         workspace,
         lambda session: set_credentials(session, account, data, set_at, is_verified=False),
@@ -88,7 +88,9 @@ async def add_checkpoint(
     cipher: SecretCipher = CIPHER,
     saved_at: datetime = NOW,
 ) -> None:
-    data = cipher.encrypt_data(json.dumps(value).encode(), checkpoint_row(workspace, destination))
+    data = cipher.encrypt_data(
+        json.dumps(value).encode(), checkpoint_row_name(workspace, destination)
+    )
     await database.write(
         workspace, lambda session: save_checkpoint(session, destination, data, saved_at)
     )
@@ -106,7 +108,7 @@ async def stored_values(
     stored = await find_credentials(database.reader(workspace), account)
     assert stored is not None
     values: dict[str, Any] = json.loads(
-        cipher.decrypt_data(stored.data, credential_row(workspace, account, platform))
+        cipher.decrypt_data(stored.data, credential_row_name(workspace, account, platform))
     )
     return values
 

@@ -12,7 +12,7 @@ from app.db.repositories.checkpoints import save_checkpoint
 from app.db.repositories.credentials import set_credentials
 from app.domain.credentials import EncryptedData
 from app.domain.ids import AccountId, DestinationId, WorkspaceId
-from app.services.secret_cipher import checkpoint_row, credential_row
+from app.services.secret_cipher import checkpoint_row_name, credential_row_name
 from tests.credential_rows import PLATFORM, VALUES
 from tests.factories import NOW
 
@@ -57,7 +57,7 @@ async def add_old_credentials(
     *,
     platform: str = PLATFORM,
 ) -> None:
-    data = encrypt_as_before(values, credential_row(workspace, account, platform))
+    data = encrypt_as_before(values, credential_row_name(workspace, account, platform))
     await database.write(
         workspace,
         lambda session: set_credentials(session, account, data, NOW, is_verified=True),
@@ -70,12 +70,12 @@ async def add_old_checkpoint(
     destination: DestinationId,
     value: Mapping[str, object],
 ) -> None:
-    data = encrypt_as_before(value, checkpoint_row(workspace, destination))
+    data = encrypt_as_before(value, checkpoint_row_name(workspace, destination))
     await database.write(
         workspace, lambda session: save_checkpoint(session, destination, data, NOW)
     )
 
 
-def encrypt_as_before(value: Mapping[str, object], row: str) -> EncryptedData:
-    info = f"post-results:{row}".encode()
+def encrypt_as_before(value: Mapping[str, object], row_name: str) -> EncryptedData:
+    info = f"post-results:{row_name}".encode()
     return EncryptedData(OLD_KEY_ID, _SUITE.encrypt(json.dumps(value).encode(), _PUBLIC_KEY, info))

@@ -12,7 +12,7 @@ from app.domain.ids import DeliveryId, WebhookId, WorkspaceId
 from app.domain.webhooks.deliveries import DeliveryState
 from app.domain.webhooks.endpoints import DisabledReason
 from app.domain.webhooks.event_types import WebhookEventType
-from app.services.secret_cipher import SecretCipher, webhook_row
+from app.services.secret_cipher import SecretCipher, webhook_row_name
 from tests.factories import NOW, insert_objects
 
 SECRETS_KEY = "c2VjcmV0cyBrZXkgb2YgdGhlIHRlc3RzIG9ubHkhISE="
@@ -41,7 +41,7 @@ async def add_webhook(
         "url": f"{URL}/{webhook_id}",
         "platforms": [],
         "account_ids": [],
-        "encrypted_secret": cipher.encrypt(secret, webhook_row(workspace, webhook_id)),
+        "encrypted_secret": cipher.encrypt(secret, webhook_row_name(workspace, webhook_id)),
         "is_active": True,
         "feed_seq": 0,
         "consecutive_failures": 0,

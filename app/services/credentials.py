@@ -33,7 +33,7 @@ from app.platforms.protocol import (
 )
 from app.platforms.responses import convert_unknown_outcome
 from app.services.credential_files import CredentialContent, CredentialFiles, read_content
-from app.services.secret_cipher import SecretCipher, SecretNotReadable, credential_row
+from app.services.secret_cipher import SecretCipher, SecretNotReadable, credential_row_name
 from app.services.unit_of_work import UnitOfWork
 
 VERIFICATION_TIMEOUT = timedelta(seconds=10)
@@ -82,8 +82,8 @@ async def store_credentials(uow: UnitOfWork, account: Account, to_set: Credentia
             argument="verify",
         )
     workspace_id = uow.write_context.workspace_id
-    row = credential_row(workspace_id, account.id, account.platform)
-    data = to_set.cipher.encrypt_data(to_set.credentials.text.encode(), row)
+    row_name = credential_row_name(workspace_id, account.id, account.platform)
+    data = to_set.cipher.encrypt_data(to_set.credentials.text.encode(), row_name)
     await credential_rows.set_credentials(
         uow.session,
         account.id,

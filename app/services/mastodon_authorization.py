@@ -47,7 +47,7 @@ class MastodonAuthorizer:
         except NotPublished as error:
             raise refusal_error(error, "instance") from None
         state = _State(app, now)
-        token = self.cipher.encrypt(msgspec.json.encode(state).decode(), _row(workspace_id))
+        token = self.cipher.encrypt(msgspec.json.encode(state).decode(), _row_name(workspace_id))
         return MastodonAuthorization(app.authorization_url, token, state.expires_at)
 
     async def request_credentials(
@@ -69,7 +69,9 @@ class MastodonAuthorizer:
 
     def _state(self, workspace_id: WorkspaceId, token: object) -> "_State":
         try:
-            text = self.cipher.decrypt(token if isinstance(token, str) else "", _row(workspace_id))
+            text = self.cipher.decrypt(
+                token if isinstance(token, str) else "", _row_name(workspace_id)
+            )
         except SecretNotReadable:
             raise InvalidInput(
                 "The authorization is incomplete, or not one of this workspace. Get a new link, and copy the"
@@ -91,6 +93,6 @@ class _State:
         return self.started_at + AUTHORIZATION_LIFETIME
 
 
-def _row(workspace_id: WorkspaceId) -> str:
-    """Return the name to which the state of a workspace's authorizations is bound."""
+def _row_name(workspace_id: WorkspaceId) -> str:
+    """Return the name to which authorizations of a workspace are bound, although no row stores them."""
     return f"mastodon-authorization:{workspace_id}"

@@ -20,7 +20,7 @@ from app.services.secret_cipher import (
     SecretCipher,
     SecretNotReadable,
     load_cipher,
-    webhook_row,
+    webhook_row_name,
 )
 from app.settings import Settings, SettingsError
 
@@ -112,7 +112,9 @@ def _count_unreadable(cipher: SecretCipher, webhooks: Sequence[AnyRow]) -> int:
     count = 0
     for webhook in webhooks:
         try:
-            cipher.decrypt(webhook.encrypted_secret, webhook_row(webhook.workspace_id, webhook.id))
+            cipher.decrypt(
+                webhook.encrypted_secret, webhook_row_name(webhook.workspace_id, webhook.id)
+            )
         except SecretNotReadable:
             count += 1
     return count

@@ -31,9 +31,9 @@ class OldCredentialKeys:
             self._keys[digest[:_KEY_ID_LENGTH]] = key
         self.ids = frozenset(self._keys)
 
-    def decrypt(self, encrypted: EncryptedData, row: str) -> bytes | None:
+    def decrypt(self, encrypted: EncryptedData, row_name: str) -> bytes | None:
         """Return the data of a row; None if it was changed, or copied from another row."""
-        info = f"post-results:{row}".encode()
+        info = f"post-results:{row_name}".encode()
         try:
             return _SUITE.decrypt(encrypted.ciphertext, self._keys[encrypted.key_id], info)
         except InvalidTag:

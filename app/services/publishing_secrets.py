@@ -34,8 +34,8 @@ from app.services.reports import lock_leased_destination
 from app.services.secret_cipher import (
     SecretCipher,
     SecretNotReadable,
-    checkpoint_row,
-    credential_row,
+    checkpoint_row_name,
+    credential_row_name,
 )
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
 
@@ -92,7 +92,7 @@ class AccountSecrets:
     ) -> None:
         self._secrets = secrets
         self._key = (workspace_id, account.id)
-        self._row = credential_row(*self._key, account.platform)
+        self._row_name = credential_row_name(*self._key, account.platform)
 
     async def get(self) -> CredentialValues:
         """Return the current values; raises NotPublished without any that this worker can read."""
@@ -144,7 +144,7 @@ class AccountSecrets:
 
     async def _read(self, stored: StoredCredentials) -> CredentialContent:
         try:
-            data = self._secrets.cipher.decrypt_data(stored.data, self._row)
+            data = self._secrets.cipher.decrypt_data(stored.data, self._row_name)
         except SecretNotReadable as error:
             raise _not_readable(
                 f"{error}. The operator can run `post-results secrets check`. Otherwise, set the"
@@ -205,7 +205,7 @@ class AccountSecrets:
                 error.message += _INTERRUPTED
             raise
         # With the same key: a worker that lacks the newest one may be waiting for the values.
-        data = self._secrets.cipher.encrypt_data(new_content, self._row, stored.data.key_id)
+        data = self._secrets.cipher.encrypt_data(new_content, self._row_name, stored.data.key_id)
         await self._store(stored, data, fence)
         return await self.get()  # others may have replaced them
 
@@ -241,7 +241,7 @@ class StoredCheckpoint:
         self._workspace_id = workspace_id
         self._destination_id = destination_id
         self._claim = claim
-        self._row = checkpoint_row(workspace_id, destination_id)
+        self._row_name = checkpoint_row_name(workspace_id, destination_id)
 
     async def load(self) -> Mapping[str, object] | None:
         """Return what was saved last; raises NotPublished if this worker cannot read it.
@@ -254,7 +254,7 @@ class StoredCheckpoint:
         if data is None:
             return None
         try:
-            decrypted = self._secrets.cipher.decrypt_data(data, self._row)
+            decrypted = self._secrets.cipher.decrypt_data(data, self._row_name)
         except SecretNotReadable as error:
             raise NotPublished(
                 ErrorCategory.TRANSIENT,
@@ -289,7 +289,7 @@ class StoredCheckpoint:
             credentials = await find_credentials(reader, claim.account.id)
         # With the key of the credentials: a worker that claims the next attempt has that key.
         key_id = None if credentials is None else credentials.data.key_id
-        data = cipher.encrypt_data(encoded, self._row, key_id)
+        data = cipher.encrypt_data(encoded, self._row_name, key_id)
         write_context = WriteContext.without_actor(
             self._workspace_id, "saveCheckpoint", self._secrets.clock()
         )

@@ -1,7 +1,7 @@
-"""Encryption of all secrets that this service has to use again, with the keys of the setting SECRETS_KEY.
+"""Reversible encryption of secrets with the keys of SECRETS_KEY.
 
-The format is Fernet, whose tokens begin with `gAAAAA`. A token holds the name of the row that stores it, so
-that it cannot be decrypted in another row or workspace.
+The format is Fernet, whose tokens begin with `gAAAAA`. A token contains the name of its row; decryption for
+another row is refused.
 """
 
 import hashlib
@@ -51,26 +51,26 @@ class SecretCipher:
             )
         return self._fernet
 
-    def encrypt(self, secret: str, row: str) -> str:
+    def encrypt(self, secret: str, row_name: str) -> str:
         """Return the encrypted secret of a row; raises Conflict without a key."""
-        return self.require_key().encrypt(_bind(row, secret.encode())).decode()
+        return self.require_key().encrypt(_bind(row_name, secret.encode())).decode()
 
-    def decrypt(self, encrypted: str, row: str) -> str:
+    def decrypt(self, encrypted: str, row_name: str) -> str:
         """Return the secret of a row; raises SecretNotReadable."""
         if self._fernet is None:
             raise SecretNotReadable("SECRETS_KEY is not set")
         try:
-            return _decrypt(self._fernet, encrypted.encode(), row).decode()
+            return _decrypt(self._fernet, encrypted.encode(), row_name).decode()
         except InvalidToken:
             raise SecretNotReadable("no key of SECRETS_KEY decrypts it") from None
 
-    def reencrypt(self, encrypted: str, row: str) -> str:
+    def reencrypt(self, encrypted: str, row_name: str) -> str:
         """Return the secret of a row encrypted with the first key, which it may be already.
 
         Raises SecretNotReadable.
         """
-        secret = self.decrypt(encrypted, row)
-        return encrypted if self._is_current(encrypted) else self.encrypt(secret, row)
+        secret = self.decrypt(encrypted, row_name)
+        return encrypted if self._is_current(encrypted) else self.encrypt(secret, row_name)
 
     def _is_current(self, encrypted: str) -> bool:
         assert self.key_id is not None  # noqa: S101 - one of the keys has decrypted it
@@ -80,7 +80,7 @@ class SecretCipher:
             return False
         return True
 
-    def encrypt_data(self, data: bytes, row: str, key_id: str | None = None) -> EncryptedData:
+    def encrypt_data(self, data: bytes, row_name: str, key_id: str | None = None) -> EncryptedData:
         """Return the encrypted data of a row; raises Conflict without a key.
 
         `key_id` names another key than the first, if the cipher has it.
@@ -89,13 +89,13 @@ class SecretCipher:
         if key_id not in self._fernets:
             key_id = self.key_id
         assert key_id is not None  # noqa: S101 - there is a key
-        return EncryptedData(key_id, self._fernets[key_id].encrypt(_bind(row, data)))
+        return EncryptedData(key_id, self._fernets[key_id].encrypt(_bind(row_name, data)))
 
-    def decrypt_data(self, encrypted: EncryptedData, row: str) -> bytes:
+    def decrypt_data(self, encrypted: EncryptedData, row_name: str) -> bytes:
         """Return the data of a row; raises SecretNotReadable."""
         key_id = encrypted.key_id
         if key_id in self._old_keys.ids:
-            if (data := self._old_keys.decrypt(encrypted, row)) is None:
+            if (data := self._old_keys.decrypt(encrypted, row_name)) is None:
                 raise SecretNotReadable(_CHANGED)
             return data
         if self._fernet is None:
@@ -104,7 +104,7 @@ class SecretCipher:
             variable = "CREDENTIALS_KEY" if is_old_key(key_id) else "SECRETS_KEY"
             raise SecretNotReadable(f"{variable} does not have the key {key_id}")
         try:
-            return _decrypt(self._fernets[key_id], encrypted.ciphertext, row)
+            return _decrypt(self._fernets[key_id], encrypted.ciphertext, row_name)
         except InvalidToken:
             raise SecretNotReadable(_CHANGED) from None
 
@@ -119,17 +119,17 @@ def load_cipher(settings: Settings) -> SecretCipher:
     return SecretCipher(settings.secrets_key, settings.credentials_key)
 
 
-def credential_row(workspace_id: WorkspaceId, account_id: AccountId, platform: str) -> str:
+def credential_row_name(workspace_id: WorkspaceId, account_id: AccountId, platform: str) -> str:
     """Return the name of the row with the credentials of an account."""
     return f"credential:{workspace_id}:{account_id}:{platform}"
 
 
-def checkpoint_row(workspace_id: WorkspaceId, destination_id: DestinationId) -> str:
+def checkpoint_row_name(workspace_id: WorkspaceId, destination_id: DestinationId) -> str:
     """Return the name of the row with the checkpoint of a destination."""
     return f"checkpoint:{workspace_id}:{destination_id}"
 
 
-def webhook_row(workspace_id: WorkspaceId, webhook_id: WebhookId) -> str:
+def webhook_row_name(workspace_id: WorkspaceId, webhook_id: WebhookId) -> str:
     """Return the name of the row of a webhook, to which its secrets are bound."""
     return f"webhook:{workspace_id}:{webhook_id}"
 
@@ -143,13 +143,13 @@ def _key_id(key: str) -> str:
     return KEY_ID_PREFIX + digest[:_KEY_ID_LENGTH]
 
 
-def _bind(row: str, data: bytes) -> bytes:
-    return row.encode() + _SEPARATOR + data
+def _bind(row_name: str, data: bytes) -> bytes:
+    return row_name.encode() + _SEPARATOR + data
 
 
-def _decrypt(fernet: Fernet | MultiFernet, token: bytes, row: str) -> bytes:
+def _decrypt(fernet: Fernet | MultiFernet, token: bytes, row_name: str) -> bytes:
     """Return the data of a token; raises InvalidToken, and SecretNotReadable for the token of another row."""
-    stored_row, _, data = fernet.decrypt(token).partition(_SEPARATOR)
-    if stored_row != row.encode():
+    stored_name, _, data = fernet.decrypt(token).partition(_SEPARATOR)
+    if stored_name != row_name.encode():
         raise SecretNotReadable("it belongs to another row")
     return data

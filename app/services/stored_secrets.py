@@ -28,9 +28,9 @@ from app.services.accounts import get_account_for_update
 from app.services.secret_cipher import (
     SecretCipher,
     SecretNotReadable,
-    checkpoint_row,
-    credential_row,
-    webhook_row,
+    checkpoint_row_name,
+    credential_row_name,
+    webhook_row_name,
 )
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
 from app.settings import SettingsError
@@ -79,10 +79,10 @@ async def find_unreadable(
     """
     unreadable = []
     for found in await list_all_webhooks(database.all_workspaces):
-        row = webhook_row(found.workspace_id, found.webhook.endpoint.id)
+        row_name = webhook_row_name(found.workspace_id, found.webhook.endpoint.id)
         for name, encrypted in _unexpired_secrets(found.webhook, now):
             try:
-                cipher.decrypt(encrypted, row)
+                cipher.decrypt(encrypted, row_name)
             except SecretNotReadable as error:
                 unreadable.append(
                     _unreadable_webhook(found.workspace_name, found.webhook, name, error)
@@ -140,12 +140,12 @@ async def _rotate_webhook(
     if webhook is None:  # deleted meanwhile
         return 0, []
     workspace_id, now = uow.write_context.workspace_id, uow.write_context.now
-    row = webhook_row(workspace_id, webhook_id)
+    row_name = webhook_row_name(workspace_id, webhook_id)
     secrets = dict(_unexpired_secrets(webhook, now))
     problems = []
     for name, encrypted in secrets.items():
         try:
-            secrets[name] = cipher.reencrypt(encrypted, row)
+            secrets[name] = cipher.reencrypt(encrypted, row_name)
         except SecretNotReadable as error:
             problems.append((name, error))
     has_previous = _PREVIOUS_SECRET in secrets
@@ -227,8 +227,8 @@ def _decrypt_rows(
 
 def _row_name(row: EncryptedRow) -> str:
     if isinstance(row.id, UUID):
-        return checkpoint_row(row.workspace_id, DestinationId(row.id))
-    return credential_row(row.workspace_id, AccountId(row.id), row.platform)
+        return checkpoint_row_name(row.workspace_id, DestinationId(row.id))
+    return credential_row_name(row.workspace_id, AccountId(row.id), row.platform)
 
 
 def _unexpired_secrets(webhook: StoredWebhook, now: datetime) -> Iterator[tuple[str, str]]:

@@ -43,7 +43,7 @@ from app.domain.times import Clock
 from app.domain.webhooks.deliveries import DeliveryAttempt, DeliveryState
 from app.domain.webhooks.event_types import WebhookEventType, webhook_event_type
 from app.domain.webhooks.payloads import EventSubject, webhook_event_id, webhook_payload
-from app.services.secret_cipher import SecretCipher, SecretNotReadable, webhook_row
+from app.services.secret_cipher import SecretCipher, SecretNotReadable, webhook_row_name
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
 
 T = TypeVar("T")
@@ -342,15 +342,15 @@ def decrypted_secrets(
     A previous secret that cannot be decrypted is left out, because a person rotates the secret of a webhook
     after a key was lost.
     """
-    row = webhook_row(workspace_id, webhook.endpoint.id)
+    row_name = webhook_row_name(workspace_id, webhook.endpoint.id)
     try:
-        secrets = [cipher.decrypt(webhook.encrypted_secret, row)]
+        secrets = [cipher.decrypt(webhook.encrypted_secret, row_name)]
     except SecretNotReadable:
         return []
     previous = webhook.unexpired_previous_secret(now)
     if previous is not None:
         with suppress(SecretNotReadable):
-            secrets.append(cipher.decrypt(previous, row))
+            secrets.append(cipher.decrypt(previous, row_name))
     return secrets
 
 

@@ -45,7 +45,7 @@ from app.domain.webhooks.signatures import ROTATION_PERIOD, make_secret
 from app.outbound.client import OutboundClient
 from app.services.bulk_plans import BulkPlan
 from app.services.idempotency import StoredOutcome, run_idempotently
-from app.services.secret_cipher import SecretCipher, SecretNotReadable, webhook_row
+from app.services.secret_cipher import SecretCipher, SecretNotReadable, webhook_row_name
 from app.services.unit_of_work import UnitOfWork, WriteContext
 from app.services.webhook_deliveries import decrypted_secrets
 from app.services.webhook_requests import redact_headers, send_webhook
@@ -360,14 +360,14 @@ class WebhookService:
     ) -> str | None:
         """Return why this server cannot sign requests with a secret; None if it can."""
         try:
-            self.cipher.decrypt(encrypted_secret, webhook_row(workspace_id, webhook_id))
+            self.cipher.decrypt(encrypted_secret, webhook_row_name(workspace_id, webhook_id))
         except SecretNotReadable:
             return SECRET_NOT_READABLE
         return None
 
     def _new_encrypted_secret(self, workspace_id: WorkspaceId, webhook_id: WebhookId) -> str:
         secret = make_secret(self.random_bytes)
-        return self.cipher.encrypt(secret, webhook_row(workspace_id, webhook_id))
+        return self.cipher.encrypt(secret, webhook_row_name(workspace_id, webhook_id))
 
     async def _read_secret(
         self, write_context: WriteContext, webhook_id: WebhookId
@@ -377,9 +377,9 @@ class WebhookService:
         stored = await find_webhook(self.database.reader(workspace_id), webhook_id)
         if stored is None:  # deleted since the first request
             raise not_found_error("webhook")
-        row = webhook_row(workspace_id, webhook_id)
+        row_name = webhook_row_name(workspace_id, webhook_id)
         try:
-            secret = self.cipher.decrypt(stored.encrypted_secret, row)
+            secret = self.cipher.decrypt(stored.encrypted_secret, row_name)
         except SecretNotReadable:
             raise Conflict(
                 "The secret can no longer be decrypted, because SECRETS_KEY was changed. Rotate it."

@@ -24,74 +24,80 @@ OLD_KEY, NEW_KEY = new_secrets_key(), new_secrets_key()
 OLD, NEW, BOTH = SecretCipher([OLD_KEY]), SecretCipher([NEW_KEY]), SecretCipher([NEW_KEY, OLD_KEY])
 NO_KEY = SecretCipher([])
 SECRET = "whsec_\0 é☀"
-ROW = "webhook:1:2"
+ROW_NAME = "webhook:1:2"
 DATA = b'{"password": "\0 \xf0\x9f\x94\x91"}'
 
 NOT_DECRYPTED = "no key of SECRETS_KEY decrypts it"
 
 
-def reading_problem(cipher: SecretCipher, encrypted: str, row: str = ROW) -> str:
+def reading_problem(cipher: SecretCipher, encrypted: str, row_name: str = ROW_NAME) -> str:
     with pytest.raises(SecretNotReadable) as caught:
-        cipher.decrypt(encrypted, row)
+        cipher.decrypt(encrypted, row_name)
     return str(caught.value)
 
 
 def test_encrypted_secret_is_decrypted_and_unreadable_text() -> None:
-    encrypted = OLD.encrypt(SECRET, ROW)
-    assert OLD.decrypt(encrypted, ROW) == SECRET
+    encrypted = OLD.encrypt(SECRET, ROW_NAME)
+    assert OLD.decrypt(encrypted, ROW_NAME) == SECRET
     assert encrypted.isascii()
     assert "whsec" not in encrypted
-    assert OLD.encrypt(SECRET, ROW) != encrypted
+    assert OLD.encrypt(SECRET, ROW_NAME) != encrypted
 
 
 def test_first_key_encrypts_and_all_decrypt() -> None:
-    old = OLD.encrypt(SECRET, ROW)
-    assert BOTH.decrypt(old, ROW) == SECRET
-    assert NEW.decrypt(BOTH.encrypt(SECRET, ROW), ROW) == SECRET
-    assert reading_problem(NEW, old) == reading_problem(OLD, BOTH.encrypt("", ROW)) == NOT_DECRYPTED
+    old = OLD.encrypt(SECRET, ROW_NAME)
+    assert BOTH.decrypt(old, ROW_NAME) == SECRET
+    assert NEW.decrypt(BOTH.encrypt(SECRET, ROW_NAME), ROW_NAME) == SECRET
+    assert (
+        reading_problem(NEW, old)
+        == reading_problem(OLD, BOTH.encrypt("", ROW_NAME))
+        == NOT_DECRYPTED
+    )
 
 
 def test_secret_encrypted_again_needs_only_the_first_key() -> None:
-    encrypted = BOTH.reencrypt(OLD.encrypt(SECRET, ROW), ROW)
-    assert NEW.decrypt(encrypted, ROW) == SECRET
+    encrypted = BOTH.reencrypt(OLD.encrypt(SECRET, ROW_NAME), ROW_NAME)
+    assert NEW.decrypt(encrypted, ROW_NAME) == SECRET
     assert reading_problem(NEW, encrypted, "webhook:1:3") == "it belongs to another row"
     with pytest.raises(SecretNotReadable, match=NOT_DECRYPTED):
-        NEW.reencrypt(OLD.encrypt(SECRET, ROW), ROW)
+        NEW.reencrypt(OLD.encrypt(SECRET, ROW_NAME), ROW_NAME)
     with pytest.raises(SecretNotReadable, match="it belongs to another row"):
         NEW.reencrypt(encrypted, "webhook:1:3")
 
 
-@pytest.mark.parametrize("row", ["webhook:1:3", "", "webhook:1", "webhook:1:2\0whsec_"])
-def test_secret_of_another_row_cannot_be_decrypted(row: str) -> None:
-    assert reading_problem(OLD, OLD.encrypt(SECRET, ROW), row) == "it belongs to another row"
+@pytest.mark.parametrize("row_name", ["webhook:1:3", "", "webhook:1", "webhook:1:2\0whsec_"])
+def test_secret_of_another_row_cannot_be_decrypted(row_name: str) -> None:
+    assert (
+        reading_problem(OLD, OLD.encrypt(SECRET, ROW_NAME), row_name) == "it belongs to another row"
+    )
 
 
-@pytest.mark.parametrize("text", ["", "x", "gAAAA", "é☀", "\0", OLD.encrypt(SECRET, ROW)[:-4]])
+@pytest.mark.parametrize("text", ["", "x", "gAAAA", "é☀", "\0", OLD.encrypt(SECRET, ROW_NAME)[:-4]])
 def test_damaged_text_cannot_be_decrypted(text: str) -> None:
     assert reading_problem(OLD, text) == NOT_DECRYPTED
     with pytest.raises(SecretNotReadable, match=NOT_DECRYPTED):
-        OLD.reencrypt(text, ROW)
+        OLD.reencrypt(text, ROW_NAME)
 
 
 def test_nothing_is_encrypted_or_decrypted_without_a_key() -> None:
-    assert expect_error(Conflict, NO_KEY.encrypt, SECRET, ROW).message == (
+    assert expect_error(Conflict, NO_KEY.encrypt, SECRET, ROW_NAME).message == (
         "This server cannot store secrets, because SECRETS_KEY is not set. The operator can create a key with"
         " `post-results secrets new-key`."
     )
-    encrypted = OLD.encrypt(SECRET, ROW)
+    encrypted = OLD.encrypt(SECRET, ROW_NAME)
     assert reading_problem(NO_KEY, encrypted) == "SECRETS_KEY is not set"
     with pytest.raises(SecretNotReadable, match="SECRETS_KEY is not set"):
-        NO_KEY.reencrypt(encrypted, ROW)
+        NO_KEY.reencrypt(encrypted, ROW_NAME)
 
 
-def data_problem(cipher: SecretCipher, encrypted: EncryptedData, row: str = ROW) -> str:
+def data_problem(cipher: SecretCipher, encrypted: EncryptedData, row_name: str = ROW_NAME) -> str:
     with pytest.raises(SecretNotReadable) as caught:
-        cipher.decrypt_data(encrypted, row)
+        cipher.decrypt_data(encrypted, row_name)
     return str(caught.value)
 
 
 def test_encrypted_data_name_their_key_and_format() -> None:
-    encrypted = OLD.encrypt_data(DATA, ROW)
+    encrypted = OLD.encrypt_data(DATA, ROW_NAME)
 
     assert OLD.key_id is not None
     assert re.fullmatch("fernet-[0-9a-f]{16}", OLD.key_id)
@@ -99,8 +105,8 @@ def test_encrypted_data_name_their_key_and_format() -> None:
     assert encrypted.ciphertext.startswith(b"gAAAAA")
     assert DATA not in encrypted.ciphertext
     assert repr(encrypted) == f"EncryptedData(key_id='{OLD.key_id}')"
-    assert OLD.decrypt_data(encrypted, ROW) == BOTH.decrypt_data(encrypted, ROW) == DATA
-    assert BOTH.encrypt_data(DATA, ROW).key_id == NEW.key_id
+    assert OLD.decrypt_data(encrypted, ROW_NAME) == BOTH.decrypt_data(encrypted, ROW_NAME) == DATA
+    assert BOTH.encrypt_data(DATA, ROW_NAME).key_id == NEW.key_id
     assert BOTH.key_ids == {NEW.key_id, OLD.key_id}
 
 
@@ -111,27 +117,29 @@ def test_key_id_is_stable_and_does_not_have_the_key() -> None:
 
 
 def test_other_key_than_the_first_can_be_named() -> None:
-    assert BOTH.encrypt_data(DATA, ROW, OLD.key_id).key_id == OLD.key_id
-    assert NEW.encrypt_data(DATA, ROW, OLD.key_id).key_id == NEW.key_id
+    assert BOTH.encrypt_data(DATA, ROW_NAME, OLD.key_id).key_id == OLD.key_id
+    assert NEW.encrypt_data(DATA, ROW_NAME, OLD.key_id).key_id == NEW.key_id
 
 
 def test_data_of_a_missing_key_are_not_readable() -> None:
-    encrypted = OLD.encrypt_data(DATA, ROW)
+    encrypted = OLD.encrypt_data(DATA, ROW_NAME)
 
     assert data_problem(NEW, encrypted) == f"SECRETS_KEY does not have the key {OLD.key_id}"
     assert data_problem(NO_KEY, encrypted) == "SECRETS_KEY is not set"
-    assert expect_error(Conflict, NO_KEY.encrypt_data, DATA, ROW).message.startswith(
+    assert expect_error(Conflict, NO_KEY.encrypt_data, DATA, ROW_NAME).message.startswith(
         "This server cannot store secrets, because SECRETS_KEY is not set."
     )
 
 
-@pytest.mark.parametrize("row", ["webhook:1:3", "webhook:2:2", "webhook:1", ""])
-def test_data_of_another_row_are_not_readable(row: str) -> None:
-    assert data_problem(OLD, OLD.encrypt_data(DATA, ROW), row) == "it belongs to another row"
+@pytest.mark.parametrize("row_name", ["webhook:1:3", "webhook:2:2", "webhook:1", ""])
+def test_data_of_another_row_are_not_readable(row_name: str) -> None:
+    assert (
+        data_problem(OLD, OLD.encrypt_data(DATA, ROW_NAME), row_name) == "it belongs to another row"
+    )
 
 
 def test_changed_data_are_not_readable() -> None:
-    encrypted = OLD.encrypt_data(DATA, ROW)
+    encrypted = OLD.encrypt_data(DATA, ROW_NAME)
     damaged = [b"", encrypted.ciphertext[:-4], encrypted.ciphertext + b"A", bytes(80)]
 
     problems = {
@@ -148,7 +156,7 @@ def test_data_of_the_version_before_are_decrypted_with_its_key() -> None:
         b'{"appPassword":"abcd-efgh-ijkl-mnop","identifier":"alice.test"}'
     )
     assert cipher.decrypt_data(OLD_CHECKPOINT, OLD_CHECKPOINT_ROW) == b'{"container":"17889"}'
-    assert cipher.encrypt_data(DATA, ROW, OLD_KEY_ID).key_id == NEW.key_id
+    assert cipher.encrypt_data(DATA, ROW_NAME, OLD_KEY_ID).key_id == NEW.key_id
     assert OLD_KEY_ID in cipher.key_ids
 
 

@@ -19,7 +19,7 @@ from app.db.repositories.encrypted_rows import (
 )
 from app.domain.ids import AccountId, DestinationId, WorkspaceId
 from app.services.expirations import prune_checkpoints
-from app.services.secret_cipher import SecretCipher, checkpoint_row
+from app.services.secret_cipher import SecretCipher, checkpoint_row_name
 from app.services.stored_secrets import (
     Rotation,
     UnreadableSecret,
@@ -104,9 +104,9 @@ async def test_rotation_encrypts_everything_with_the_first_key(database: Databas
         assert await stored_values(database, workspace, account, cipher=OTHER_CIPHER) == VALUES
         checkpoint = await find_checkpoint(database.reader(workspace), destination)
         assert checkpoint is not None
-        assert OTHER_CIPHER.decrypt_data(checkpoint, checkpoint_row(workspace, destination)) == (
-            b'{"container": "17889"}'
-        )
+        assert OTHER_CIPHER.decrypt_data(
+            checkpoint, checkpoint_row_name(workspace, destination)
+        ) == (b'{"container": "17889"}')
     assert await stored_values(database, workspace, new, cipher=OTHER_CIPHER) == VALUES
     assert await find_unreadable(database, OTHER_CIPHER, NOW) == []
     again = await rotate_secrets(database, ROTATING, NOW, discards_unreadable=False)
@@ -146,8 +146,8 @@ async def test_rotation_encrypts_what_the_version_before_has_encrypted(database:
         assert await stored_values(database, workspace, account, cipher=OTHER_CIPHER) == VALUES
         checkpoint = await find_checkpoint(database.reader(workspace), destination)
         assert checkpoint is not None
-        row = checkpoint_row(workspace, destination)
-        assert OTHER_CIPHER.decrypt_data(checkpoint, row) == b'{"container": "17889"}'
+        row_name = checkpoint_row_name(workspace, destination)
+        assert OTHER_CIPHER.decrypt_data(checkpoint, row_name) == b'{"container": "17889"}'
     assert await find_unreadable(database, OTHER_CIPHER, NOW) == []
 
 

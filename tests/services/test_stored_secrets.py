@@ -8,7 +8,7 @@ import pytest
 from app.db.core.database import Database
 from app.db.repositories.webhooks import update_webhooks
 from app.domain.ids import WebhookId
-from app.services.secret_cipher import SecretCipher, new_secrets_key, webhook_row
+from app.services.secret_cipher import SecretCipher, new_secrets_key, webhook_row_name
 from app.services.stored_secrets import (
     Rotation,
     UnreadableSecret,
@@ -37,10 +37,10 @@ async def add_previous_secret(
     acme: TenantWithoutServer, webhook_id: WebhookId, cipher: SecretCipher, expires_in: timedelta
 ) -> None:
     stored = await stored_webhook(acme.database, acme.workspace, webhook_id)
-    row = webhook_row(acme.workspace, webhook_id)
+    row_name = webhook_row_name(acme.workspace, webhook_id)
     changed = replace(
         stored,
-        encrypted_previous_secret=cipher.encrypt(PREVIOUS_SECRET, row),
+        encrypted_previous_secret=cipher.encrypt(PREVIOUS_SECRET, row_name),
         previous_secret_expires_at=NOW + expires_in,
     )
     await acme.database.write(acme.workspace, lambda session: update_webhooks(session, [changed]))

@@ -23,7 +23,7 @@ from app.domain.webhooks.endpoints import DisabledReason
 from app.domain.webhooks.event_types import WebhookEventType
 from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
 from app.outbound.errors import OutboundError, OutboundFailure
-from app.services.secret_cipher import SecretCipher, new_secrets_key, webhook_row
+from app.services.secret_cipher import SecretCipher, new_secrets_key, webhook_row_name
 from app.services.webhook_deliveries import LEASE_DURATION
 from app.worker.webhooks import deliver_in_background
 from tests.factories import NOW, add_account, add_workspace
@@ -314,7 +314,9 @@ async def test_secret_that_was_not_decrypted_is_read_again_after_a_minute(
         with structlog.testing.capture_logs() as logs:
             async with WebhookBench(database, clock, cipher).running_worker():
                 await wait_until(lambda: bool(logs))
-                secret = cipher.encrypt(SECRET, webhook_row(target.workspace, target.webhook_id))
+                secret = cipher.encrypt(
+                    SECRET, webhook_row_name(target.workspace, target.webhook_id)
+                )
                 await database.write_all_workspaces(
                     lambda session: run_raw(
                         session, update(Webhook).values(encrypted_secret=secret)
