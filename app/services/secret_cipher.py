@@ -42,18 +42,16 @@ class SecretCipher:
         self.key_ids = frozenset(self._fernets) | self._old_keys.ids
         """Ids of all keys that decrypt."""
 
-    def require_key(self) -> MultiFernet:
-        """Return the keys; raises Conflict without any."""
-        if self._fernet is None:
-            raise Conflict(
-                "This server cannot store secrets, because SECRETS_KEY is not set. The operator can create a"
-                " key with `post-results secrets new-key`."
-            )
-        return self._fernet
+    def require_key(self) -> None:
+        """Raise Conflict without a key that encrypts."""
+        if self.key_id is None:
+            raise _no_key_error()
 
     def encrypt(self, secret: str, row_name: str) -> str:
         """Return the encrypted secret of a row; raises Conflict without a key."""
-        return self.require_key().encrypt(_bind(row_name, secret.encode())).decode()
+        if self._fernet is None:
+            raise _no_key_error()
+        return self._fernet.encrypt(_bind(row_name, secret.encode())).decode()
 
     def decrypt(self, encrypted: str, row_name: str) -> str:
         """Return the secret of a row; raises SecretNotReadable."""
@@ -81,15 +79,14 @@ class SecretCipher:
         return True
 
     def encrypt_data(self, data: bytes, row_name: str, key_id: str | None = None) -> EncryptedData:
-        """Return the encrypted data of a row; raises Conflict without a key.
+        """Return the data of a row, encrypted with a key of SECRETS_KEY; raises Conflict without any.
 
-        `key_id` names another key than the first, if the cipher has it.
+        Uses the first key if `key_id` is None, or if the cipher lacks that key.
         """
-        self.require_key()
-        if key_id not in self._fernets:
-            key_id = self.key_id
-        assert key_id is not None  # noqa: S101 - there is a key
-        return EncryptedData(key_id, self._fernets[key_id].encrypt(_bind(row_name, data)))
+        if self.key_id is None:
+            raise _no_key_error()
+        used_id = key_id if key_id in self._fernets else self.key_id
+        return EncryptedData(used_id, self._fernets[used_id].encrypt(_bind(row_name, data)))
 
     def decrypt_data(self, encrypted: EncryptedData, row_name: str) -> bytes:
         """Return the data of a row; raises SecretNotReadable."""
@@ -135,6 +132,13 @@ def webhook_row_name(workspace_id: WorkspaceId, webhook_id: WebhookId) -> str:
 
 
 _CHANGED = "the data was changed, or copied from another row"
+
+
+def _no_key_error() -> Conflict:
+    return Conflict(
+        "This server cannot store secrets, because SECRETS_KEY is not set. The operator can create a key with"
+        " `post-results secrets new-key`."
+    )
 
 
 def _key_id(key: str) -> str:

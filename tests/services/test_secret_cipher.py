@@ -84,6 +84,8 @@ def test_nothing_is_encrypted_or_decrypted_without_a_key() -> None:
         "This server cannot store secrets, because SECRETS_KEY is not set. The operator can create a key with"
         " `post-results secrets new-key`."
     )
+    with pytest.raises(Conflict, match="SECRETS_KEY is not set"):
+        NO_KEY.require_key()
     encrypted = OLD.encrypt(SECRET, ROW_NAME)
     assert reading_problem(NO_KEY, encrypted) == "SECRETS_KEY is not set"
     with pytest.raises(SecretNotReadable, match="SECRETS_KEY is not set"):
@@ -106,7 +108,6 @@ def test_encrypted_data_name_their_key_and_format() -> None:
     assert DATA not in encrypted.ciphertext
     assert repr(encrypted) == f"EncryptedData(key_id='{OLD.key_id}')"
     assert OLD.decrypt_data(encrypted, ROW_NAME) == BOTH.decrypt_data(encrypted, ROW_NAME) == DATA
-    assert BOTH.encrypt_data(DATA, ROW_NAME).key_id == NEW.key_id
     assert BOTH.key_ids == {NEW.key_id, OLD.key_id}
 
 
@@ -116,7 +117,8 @@ def test_key_id_is_stable_and_does_not_have_the_key() -> None:
     )
 
 
-def test_other_key_than_the_first_can_be_named() -> None:
+def test_first_key_encrypts_unless_the_cipher_has_the_key_that_is_requested() -> None:
+    assert BOTH.encrypt_data(DATA, ROW_NAME).key_id == NEW.key_id
     assert BOTH.encrypt_data(DATA, ROW_NAME, OLD.key_id).key_id == OLD.key_id
     assert NEW.encrypt_data(DATA, ROW_NAME, OLD.key_id).key_id == NEW.key_id
 
