@@ -80,7 +80,7 @@ class NewCredentials:
 
     @property
     def has_authorization(self) -> bool:
-        """True if they are to be exchanged for an access token before they are stored."""
+        """True if the credentials are a code that must be exchanged for an access token first."""
         return AUTHORIZATION in json.loads(self.text)
 
     def fingerprint(self, secret: bytes) -> str:

@@ -41,9 +41,6 @@ _BATCH_SIZE = 200
 _TABLES = (CHECKPOINTS, CREDENTIALS)
 """Checkpoints first: a worker that has the key of rotated credentials has that of their checkpoints."""
 
-_NO_KEY = ""
-"""Id that no key has."""
-
 _SECRET, _PREVIOUS_SECRET = "encrypted_secret", "encrypted_previous_secret"
 _LABELS = {_SECRET: "secret", _PREVIOUS_SECRET: "previous secret"}
 
@@ -88,7 +85,7 @@ async def find_unreadable(
                     _unreadable_webhook(found.workspace_name, found.webhook, name, error)
                 )
     for table in _TABLES:
-        async for rows in _list_batches(database, table, except_key=_NO_KEY):
+        async for rows in _list_batches(database, table, except_key=None):
             unreadable += [secret for _, secret in _decrypt_rows(cipher, rows)[1]]
     return unreadable
 
@@ -200,9 +197,9 @@ async def _discard_credentials(database: Database, row: EncryptedRow, now: datet
 
 
 async def _list_batches(
-    database: Database, table: EncryptedTable, *, except_key: str
+    database: Database, table: EncryptedTable, *, except_key: str | None
 ) -> AsyncIterator[list[EncryptedRow]]:
-    """Yield the rows of all workspaces, except those of one key, in batches."""
+    """Yield the rows of all workspaces in batches, except those of a key if it is not None."""
     last: EncryptedRow | None = None
     while rows := await list_encrypted_rows(
         database.all_workspaces, table, except_key=except_key, after=last, limit=_BATCH_SIZE

@@ -230,7 +230,7 @@ async def test_credentials_that_are_set_during_a_rotation_stay(database: Databas
     workspace = await add_workspace(database)
     account = await add_account_with_credentials(database, workspace)
     rows = await list_encrypted_rows(
-        database.all_workspaces, CREDENTIALS, except_key="", after=None, limit=9
+        database.all_workspaces, CREDENTIALS, except_key=None, after=None, limit=9
     )
     new_values = {"identifier": "alice.test", "password": "new"}
     await add_credentials(database, workspace, account, new_values)

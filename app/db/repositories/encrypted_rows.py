@@ -38,12 +38,12 @@ class EncryptedRow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncryptedTable:
-    """Table of encrypted rows, with the statements that list and replace them."""
+    """Table of encrypted rows, with the statements that list, update and count them."""
 
     lowest_id: RowId
-    listed: AllWorkspacesStatement
-    replaced: Update
-    counted: AllWorkspacesStatement
+    list_statement: AllWorkspacesStatement
+    update_statement: Update
+    count_statement: AllWorkspacesStatement
 
 
 def _encrypted_table(
@@ -57,7 +57,7 @@ def _encrypted_table(
         bindparam("after_workspace", type_=model.workspace_id.type),
         bindparam("after_id", type_=row_id.type),
     )
-    listed = (
+    list_rows = (
         select(
             model.workspace_id,
             Workspace.name.label("workspace_name"),
@@ -68,11 +68,11 @@ def _encrypted_table(
         )
         .join(Workspace, Workspace.id == model.workspace_id)
         .join(owner, and_(owner.workspace_id == model.workspace_id, owner.id == row_id))
-        .where(model.key_id != bindparam("except_key"), key > after)
+        .where(model.key_id.is_distinct_from(bindparam("except_key")), key > after)
         .order_by(model.workspace_id, row_id)
         .limit(bindparam("limit"))
     )
-    replaced = (
+    update_row = (
         update(model)
         .where(
             row_id == bindparam("row_id"),
@@ -80,14 +80,14 @@ def _encrypted_table(
         )
         .values(key_id=bindparam("new_key_id"), ciphertext=bindparam("new_ciphertext"))
     )
-    counted = select(model.key_id, func.count().label("number")).group_by(model.key_id)
+    count_rows = select(model.key_id, func.count().label("number")).group_by(model.key_id)
     return EncryptedTable(
         lowest_id,
         AllWorkspacesStatement(
-            listed, reason="the operator re-encrypts the rows of all workspaces"
+            list_rows, reason="the operator re-encrypts the rows of all workspaces"
         ),
-        replaced,
-        AllWorkspacesStatement(counted, reason="keys belong to the installation"),
+        update_row,
+        AllWorkspacesStatement(count_rows, reason="keys belong to the installation"),
     )
 
 
@@ -101,13 +101,13 @@ async def list_encrypted_rows(
     reader: AllWorkspacesReader,
     table: EncryptedTable,
     *,
-    except_key: str,
+    except_key: str | None,
     after: EncryptedRow | None,
     limit: int,
 ) -> list[EncryptedRow]:
-    """Return rows after another one, by workspace and id, except those of one key."""
+    """Return rows after another one, by workspace and id, except those of a key if it is not None."""
     rows = await reader.rows(
-        table.listed,
+        table.list_statement,
         except_key=except_key,
         after_workspace=UUID(int=0) if after is None else after.workspace_id,
         after_id=table.lowest_id if after is None else after.id,
@@ -129,7 +129,7 @@ async def count_rows_by_key(
     reader: AllWorkspacesReader, table: EncryptedTable
 ) -> Mapping[str, int]:
     """Return the number of rows by the id of their key. Reads only an index of the keys."""
-    return {row.key_id: row.number for row in await reader.rows(table.counted)}
+    return {row.key_id: row.number for row in await reader.rows(table.count_statement)}
 
 
 async def replace_encrypted_rows(
@@ -150,4 +150,4 @@ async def replace_encrypted_rows(
         )
         for row, data in rows
     ]
-    await session.execute_many(table.replaced, values)
+    await session.execute_many(table.update_statement, values)
