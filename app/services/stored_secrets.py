@@ -115,8 +115,7 @@ async def rotate_secrets(
             for name, error in problems
         ]
     for table in _TABLES:
-        while number := await _rotate_readable(database, cipher, cipher.key_id, table):
-            count += number
+        count += await _rotate_readable(database, cipher, cipher.key_id, table)
         async for rows in _list_batches(database, table, except_key=cipher.key_id):
             for row, secret in _decrypt_rows(cipher, rows)[1]:
                 if table is CREDENTIALS and discards_unreadable:
@@ -161,22 +160,26 @@ async def _rotate_webhook(
 async def _rotate_readable(
     database: Database, cipher: SecretCipher, key_id: str, table: EncryptedTable
 ) -> int:
-    """Encrypt the rows of other keys that can be decrypted; return how many there were.
+    """Encrypt the rows of other keys that can be decrypted; return how many were replaced.
 
-    A row that another process changes meanwhile stays as it is, for the next call.
+    A row that another process changes after it was read is read again, until no row of another key can be
+    decrypted.
     """
-    number = 0
-    async for rows in _list_batches(database, table, except_key=key_id):
-        decrypted, _ = _decrypt_rows(cipher, rows)
-        if decrypted:
-            encrypted = [
-                (row, cipher.encrypt_data(data, _row_name(row))) for row, data in decrypted
-            ]
-            await database.write_all_workspaces(
-                partial(replace_encrypted_rows, table=table, rows=encrypted)
-            )
-            number += len(encrypted)
-    return number
+    count = 0
+    has_readable = True
+    while has_readable:
+        has_readable = False
+        async for rows in _list_batches(database, table, except_key=key_id):
+            decrypted, _ = _decrypt_rows(cipher, rows)
+            if decrypted:
+                has_readable = True
+                encrypted = [
+                    (row, cipher.encrypt_data(data, _row_name(row))) for row, data in decrypted
+                ]
+                count += await database.write_all_workspaces(
+                    partial(replace_encrypted_rows, table=table, rows=encrypted)
+                )
+    return count
 
 
 async def _discard_credentials(database: Database, row: EncryptedRow, now: datetime) -> bool:

@@ -1,9 +1,10 @@
 """Stored credentials and checkpoints: checks, rotation from old keys, and lost keys."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -226,6 +227,28 @@ async def test_rotation_does_not_end_a_refresh(database: Database) -> None:
     assert replace(after, data=before.data) == before
 
 
+@pytest.mark.parametrize(("cipher_of_other", "count"), [(CIPHER, 1), (OTHER_CIPHER, 0)])
+async def test_rotation_repeats_rows_that_change_meanwhile_and_counts_only_what_it_has_replaced(
+    database: Database, monkeypatch: pytest.MonkeyPatch, cipher_of_other: SecretCipher, count: int
+) -> None:
+    workspace = await add_workspace(database)
+    account = await add_account_with_credentials(database, workspace)
+    new_values = {"identifier": "alice.test", "password": "new"}
+    write = database.write_all_workspaces
+
+    async def write_after_another_process(work: Callable[[Any], Awaitable[Any]]) -> Any:
+        monkeypatch.undo()
+        await add_credentials(database, workspace, account, new_values, cipher=cipher_of_other)
+        return await write(work)
+
+    monkeypatch.setattr(database, "write_all_workspaces", write_after_another_process)
+
+    result = await rotate_secrets(database, ROTATING, NOW, discards_unreadable=False)
+
+    assert result == Rotation(count=count, discarded=0, unreadable=[])
+    assert await stored_values(database, workspace, account, cipher=OTHER_CIPHER) == new_values
+
+
 async def test_credentials_that_are_set_during_a_rotation_stay(database: Database) -> None:
     workspace = await add_workspace(database)
     account = await add_account_with_credentials(database, workspace)
@@ -236,10 +259,11 @@ async def test_credentials_that_are_set_during_a_rotation_stay(database: Databas
     await add_credentials(database, workspace, account, new_values)
     stale = OTHER_CIPHER.encrypt_data(b"{}", "")
 
-    await database.write_all_workspaces(
+    replaced = await database.write_all_workspaces(
         lambda session: replace_encrypted_rows(session, CREDENTIALS, [(rows[0], stale)])
     )
 
+    assert replaced == 0
     assert await stored_values(database, workspace, account) == new_values
 
 

@@ -79,6 +79,7 @@ def _encrypted_table(
             model.ciphertext == bindparam("before"),
         )
         .values(key_id=bindparam("new_key_id"), ciphertext=bindparam("new_ciphertext"))
+        .returning(row_id)
     )
     count_rows = select(model.key_id, func.count().label("number")).group_by(model.key_id)
     return EncryptedTable(
@@ -136,8 +137,11 @@ async def replace_encrypted_rows(
     session: AllWorkspacesWriteSession,
     table: EncryptedTable,
     rows: Sequence[tuple[EncryptedRow, EncryptedData]],
-) -> None:
-    """Store new data of at least one row; a row that was changed meanwhile stays unchanged."""
+) -> int:
+    """Store new data of at least one row, and return the number of rows that were replaced.
+
+    A row that another process has changed since it was read is left as it is.
+    """
     values = [
         (
             row.workspace_id,
@@ -150,4 +154,4 @@ async def replace_encrypted_rows(
         )
         for row, data in rows
     ]
-    await session.execute_many(table.update_statement, values)
+    return len(await session.execute_many(table.update_statement, values))
