@@ -8,7 +8,12 @@ from app.asgi import now_utc
 from app.cli_database import CommandError, load_settings, run_on_current_schema
 from app.services.missing_keys import find_missing_keys
 from app.services.secret_cipher import load_cipher, new_secrets_key
-from app.services.stored_secrets import UnreadableSecret, find_unreadable, rotate_secrets
+from app.services.stored_secrets import (
+    UnreadableSecret,
+    discard_unreadable_credentials,
+    find_unreadable,
+    rotate_secrets,
+)
 
 
 @click.group("secrets")
@@ -52,15 +57,16 @@ def secrets_rotate(discard_unreadable: bool) -> None:
     decrypts, and exits with 1 if there is anything.
     """
     cipher = load_cipher(load_settings())
-    result = run_on_current_schema(
-        lambda database: rotate_secrets(
-            database, cipher, now_utc(), discards_unreadable=discard_unreadable
-        )
-    )
-    click.echo(f"Encrypted with the first key: {result.count}")
+    discarded = None
     if discard_unreadable:
-        click.echo(f"Accounts whose credentials were deleted: {result.discarded}")
-    _report_unreadable(result.unreadable)
+        discarded = run_on_current_schema(
+            lambda database: discard_unreadable_credentials(database, cipher, now_utc())
+        )
+    rotation = run_on_current_schema(lambda database: rotate_secrets(database, cipher, now_utc()))
+    click.echo(f"Encrypted with the first key: {rotation.count}")
+    if discarded is not None:
+        click.echo(f"Accounts whose credentials were deleted: {discarded}")
+    _report_unreadable(rotation.unreadable)
 
 
 def _report_unreadable(unreadable: Sequence[UnreadableSecret]) -> None:
@@ -71,5 +77,5 @@ def _report_unreadable(unreadable: Sequence[UnreadableSecret]) -> None:
         raise CommandError(
             f"{len(unreadable)} of the stored secrets cannot be decrypted. Add the key with which they were"
             " encrypted, or rotate the secrets of these webhooks with rotateWebhookSecret, and set these"
-            " credentials again with setAccountCredentials."
+            " credentials again with setAccountCredentials. Checkpoints can be read only with their key."
         )

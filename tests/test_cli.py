@@ -239,7 +239,7 @@ DECRYPTED = "All stored secrets can be decrypted.\n"
 CANNOT_BE_DECRYPTED = (
     "post-results: {} of the stored secrets cannot be decrypted. Add the key with which they were encrypted,"
     " or rotate the secrets of these webhooks with rotateWebhookSecret, and set these credentials again with"
-    " setAccountCredentials.\n"
+    " setAccountCredentials. Checkpoints can be read only with their key.\n"
 )
 
 

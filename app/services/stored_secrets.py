@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 from uuid import UUID
 
 from app.db.core.database import Database
@@ -61,8 +62,6 @@ class Rotation:
 
     count: int
     """Secrets that were encrypted again; the others had the first key already."""
-    discarded: int
-    """Accounts whose credentials were deleted, because no key decrypts them."""
     unreadable: Sequence[UnreadableSecret]
     """Secrets that stay unchanged, because no key decrypts them."""
 
@@ -86,64 +85,81 @@ async def find_unreadable(
                 )
     for table in _TABLES:
         async for rows in _list_batches(database, table, except_key=None):
-            unreadable += [secret for _, secret in _decrypt_rows(cipher, rows)[1]]
+            unreadable += [secret for _, secret in _decrypt_rows(cipher, rows).unreadable]
     return unreadable
 
 
-async def rotate_secrets(
-    database: Database, cipher: SecretCipher, now: datetime, *, discards_unreadable: bool
-) -> Rotation:
+async def rotate_secrets(database: Database, cipher: SecretCipher, now: datetime) -> Rotation:
     """Encrypt all secrets with the first key. May be repeated, and run while other processes change them.
 
     Each transaction encrypts one webhook or some rows, so that a run after a killed one goes on with the
-    others. Without `discards_unreadable`, what no key decrypts stays unchanged: another process may have its
-    key. With it, such credentials are deleted, and their accounts need to be connected again. Such
-    checkpoints stay in either case, because publishing without them could publish a post twice. Raises
-    SettingsError without keys.
+    others. What no key decrypts stays unchanged: another process may have its key. Raises SettingsError
+    without keys.
     """
+    key_id = _require_key_id(cipher)
+    rotations = [
+        await _rotate_webhooks(database, cipher, now),
+        *[await _rotate_table(database, cipher, key_id, table) for table in _TABLES],
+    ]
+    return _sum_rotations(rotations)
+
+
+async def discard_unreadable_credentials(
+    database: Database, cipher: SecretCipher, now: datetime
+) -> int:
+    """Delete the credentials that no key decrypts, and return how many. Their accounts need reconnection.
+
+    Checkpoints stay, because publishing without them could publish a post twice. Raises SettingsError
+    without keys.
+    """
+    key_id = _require_key_id(cipher)
+    count = 0
+    async for rows in _list_batches(database, CREDENTIALS, except_key=key_id):
+        for row, _ in _decrypt_rows(cipher, rows).unreadable:
+            count += await _discard_credentials(database, row, now)
+    return count
+
+
+def _require_key_id(cipher: SecretCipher) -> str:
+    """Return the id of the key that encrypts; raises SettingsError without one."""
     if cipher.key_id is None:
         raise SettingsError("SECRETS_KEY is not set: it must have the new key, then the old.")
-    count = discarded = 0
-    unreadable: list[UnreadableSecret] = []
+    return cipher.key_id
+
+
+def _sum_rotations(rotations: Sequence[Rotation]) -> Rotation:
+    return Rotation(
+        sum(rotation.count for rotation in rotations),
+        [secret for rotation in rotations for secret in rotation.unreadable],
+    )
+
+
+async def _rotate_webhooks(database: Database, cipher: SecretCipher, now: datetime) -> Rotation:
+    """Encrypt the secrets of all webhooks, each in a transaction of its own."""
+    rotations = []
     for found in await list_all_webhooks(database.all_workspaces):
         write_context = WriteContext.without_actor(found.workspace_id, "rotateSecretsKey", now)
-        work = partial(_rotate_webhook, cipher, found.webhook.endpoint.id)
-        rotated, problems = await run_in_transaction(database, write_context, work)
-        count += rotated
-        unreadable += [
-            _unreadable_webhook(found.workspace_name, found.webhook, name, error)
-            for name, error in problems
-        ]
-    for table in _TABLES:
-        count += await _rotate_readable(database, cipher, cipher.key_id, table)
-        async for rows in _list_batches(database, table, except_key=cipher.key_id):
-            for row, secret in _decrypt_rows(cipher, rows)[1]:
-                if table is CREDENTIALS and discards_unreadable:
-                    discarded += await _discard_credentials(database, row, now)
-                else:
-                    unreadable.append(secret)
-    return Rotation(count, discarded, unreadable)
+        work = partial(_rotate_webhook, cipher, found.workspace_name, found.webhook.endpoint.id)
+        rotations.append(await run_in_transaction(database, write_context, work))
+    return _sum_rotations(rotations)
 
 
 async def _rotate_webhook(
-    cipher: SecretCipher, webhook_id: WebhookId, uow: UnitOfWork
-) -> tuple[int, list[tuple[str, SecretNotReadable]]]:
-    """Encrypt the secrets of a webhook, and remove an expired previous one.
-
-    Return how many secrets have changed, and the problems of those that no key decrypts.
-    """
+    cipher: SecretCipher, workspace_name: str, webhook_id: WebhookId, uow: UnitOfWork
+) -> Rotation:
+    """Encrypt the secrets of a webhook, and remove an expired previous one."""
     webhook = await load_webhook_for_update(uow.reader, webhook_id)
     if webhook is None:  # deleted meanwhile
-        return 0, []
+        return Rotation(0, [])
     workspace_id, now = uow.write_context.workspace_id, uow.write_context.now
     row_name = webhook_row_name(workspace_id, webhook_id)
     secrets = dict(_unexpired_secrets(webhook, now))
-    problems = []
+    unreadable = []
     for name, encrypted in secrets.items():
         try:
             secrets[name] = cipher.reencrypt(encrypted, row_name)
         except SecretNotReadable as error:
-            problems.append((name, error))
+            unreadable.append(_unreadable_webhook(workspace_name, webhook, name, error))
     has_previous = _PREVIOUS_SECRET in secrets
     rotated = replace(
         webhook,
@@ -154,7 +170,18 @@ async def _rotate_webhook(
     if rotated != webhook:
         await update_webhooks(uow.session, [rotated])
     count = sum(getattr(webhook, name) != encrypted for name, encrypted in secrets.items())
-    return count, problems
+    return Rotation(count, unreadable)
+
+
+async def _rotate_table(
+    database: Database, cipher: SecretCipher, key_id: str, table: EncryptedTable
+) -> Rotation:
+    """Encrypt the rows of a table that have another key."""
+    count = await _rotate_readable(database, cipher, key_id, table)
+    unreadable: list[UnreadableSecret] = []
+    async for rows in _list_batches(database, table, except_key=key_id):
+        unreadable += [secret for _, secret in _decrypt_rows(cipher, rows).unreadable]
+    return Rotation(count, unreadable)
 
 
 async def _rotate_readable(
@@ -170,11 +197,10 @@ async def _rotate_readable(
     while has_readable:
         has_readable = False
         async for rows in _list_batches(database, table, except_key=key_id):
-            decrypted, _ = _decrypt_rows(cipher, rows)
-            if decrypted:
+            if readable := _decrypt_rows(cipher, rows).readable:
                 has_readable = True
                 encrypted = [
-                    (row, cipher.encrypt_data(data, _row_name(row))) for row, data in decrypted
+                    (row, cipher.encrypt_data(data, _row_name(row))) for row, data in readable
                 ]
                 count += await database.write_all_workspaces(
                     partial(replace_encrypted_rows, table=table, rows=encrypted)
@@ -211,18 +237,24 @@ async def _list_batches(
         last = rows[-1]
 
 
-def _decrypt_rows(
-    cipher: SecretCipher, rows: Sequence[EncryptedRow]
-) -> tuple[list[tuple[EncryptedRow, bytes]], list[tuple[EncryptedRow, UnreadableSecret]]]:
-    """Return the rows that the keys decrypt, with their data, and the others."""
-    decrypted, unreadable = [], []
+class _DecryptedRows(NamedTuple):
+    """Encrypted rows by whether the keys decrypt them."""
+
+    readable: list[tuple[EncryptedRow, bytes]]
+    """Rows with their decrypted data."""
+    unreadable: list[tuple[EncryptedRow, UnreadableSecret]]
+
+
+def _decrypt_rows(cipher: SecretCipher, rows: Sequence[EncryptedRow]) -> _DecryptedRows:
+    decrypted = _DecryptedRows([], [])
     for row in rows:
         try:
-            decrypted.append((row, cipher.decrypt_data(row.data, _row_name(row))))
+            decrypted.readable.append((row, cipher.decrypt_data(row.data, _row_name(row))))
         except SecretNotReadable as error:
             subject = f"{'destination' if isinstance(row.id, UUID) else 'account'} {row.id}"
-            unreadable.append((row, UnreadableSecret(row.workspace_name, subject, str(error))))
-    return decrypted, unreadable
+            secret = UnreadableSecret(row.workspace_name, subject, str(error))
+            decrypted.unreadable.append((row, secret))
+    return decrypted
 
 
 def _row_name(row: EncryptedRow) -> str:

@@ -191,7 +191,7 @@ async def test_no_attempt_fails_while_processes_have_different_keys(
     for account in (old, new) if server is CIPHER else (old,):
         assert await is_readable(database, workspace, account, CIPHER)
 
-    await rotate_secrets(database, NEW_FIRST, NOW, discards_unreadable=False)
+    await rotate_secrets(database, NEW_FIRST, NOW)
 
     assert sorted(read) == [old, new]
     for account in (old, new):

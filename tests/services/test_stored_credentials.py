@@ -24,6 +24,7 @@ from app.services.secret_cipher import SecretCipher, checkpoint_row_name
 from app.services.stored_secrets import (
     Rotation,
     UnreadableSecret,
+    discard_unreadable_credentials,
     find_unreadable,
     rotate_secrets,
 )
@@ -98,9 +99,9 @@ async def test_rotation_encrypts_everything_with_the_first_key(database: Databas
         rows.append((workspace, account, destination))
     new = await add_account_with_credentials(database, workspace, OTHER_CIPHER)
 
-    result = await rotate_secrets(database, ROTATING, NOW, discards_unreadable=False)
+    result = await rotate_secrets(database, ROTATING, NOW)
 
-    assert result == Rotation(count=4, discarded=0, unreadable=[])
+    assert result == Rotation(count=4, unreadable=[])
     for workspace, account, destination in rows:
         assert await stored_values(database, workspace, account, cipher=OTHER_CIPHER) == VALUES
         checkpoint = await find_checkpoint(database.reader(workspace), destination)
@@ -110,8 +111,8 @@ async def test_rotation_encrypts_everything_with_the_first_key(database: Databas
         ) == (b'{"container": "17889"}')
     assert await stored_values(database, workspace, new, cipher=OTHER_CIPHER) == VALUES
     assert await find_unreadable(database, OTHER_CIPHER, NOW) == []
-    again = await rotate_secrets(database, ROTATING, NOW, discards_unreadable=False)
-    assert again == Rotation(count=0, discarded=0, unreadable=[])
+    again = await rotate_secrets(database, ROTATING, NOW)
+    assert again == Rotation(count=0, unreadable=[])
 
 
 async def add_rows_of_every_key(
@@ -140,9 +141,9 @@ async def test_rotation_encrypts_what_the_version_before_has_encrypted(database:
 
     assert await find_unreadable(database, all_keys, NOW) == []
     assert await all_rows(database) == before
-    result = await rotate_secrets(database, all_keys, NOW, discards_unreadable=False)
+    result = await rotate_secrets(database, all_keys, NOW)
 
-    assert result == Rotation(count=4, discarded=0, unreadable=[])
+    assert result == Rotation(count=4, unreadable=[])
     for workspace, account, destination in rows:
         assert await stored_values(database, workspace, account, cipher=OTHER_CIPHER) == VALUES
         checkpoint = await find_checkpoint(database.reader(workspace), destination)
@@ -160,11 +161,10 @@ async def test_rotation_names_what_the_version_before_has_encrypted_without_its_
     problem = f"CREDENTIALS_KEY does not have the key {OLD_KEY_ID}"
 
     cipher = SecretCipher([OTHER_KEY, KEY], old_keys)
-    result = await rotate_secrets(database, cipher, NOW, discards_unreadable=False)
+    result = await rotate_secrets(database, cipher, NOW)
 
     assert result == Rotation(
         count=2,
-        discarded=0,
         unreadable=[
             UnreadableSecret("Acme", f"destination {old[2]}", problem),
             UnreadableSecret("Acme", f"account {old[1]}", problem),
@@ -195,12 +195,12 @@ async def test_killed_rotation_is_resumed(database: Database, killed_at: int) ->
     database.writer = InterceptingWriter(writer, kill)
     try:
         with pytest.raises(asyncio.CancelledError):
-            await rotate_secrets(database, all_keys, NOW, discards_unreadable=False)
+            await rotate_secrets(database, all_keys, NOW)
     finally:
         database.writer = writer
 
     assert await find_unreadable(database, all_keys, NOW) == []
-    result = await rotate_secrets(database, all_keys, NOW, discards_unreadable=False)
+    result = await rotate_secrets(database, all_keys, NOW)
 
     assert result.unreadable == []
     assert result.count <= 6
@@ -219,7 +219,7 @@ async def test_rotation_does_not_end_a_refresh(database: Database) -> None:
     before = await find_credentials(reader, account)
     assert before is not None
 
-    await rotate_secrets(database, ROTATING, NOW, discards_unreadable=False)
+    await rotate_secrets(database, ROTATING, NOW)
 
     after = await find_credentials(reader, account)
     assert after is not None
@@ -243,9 +243,9 @@ async def test_rotation_repeats_rows_that_change_meanwhile_and_counts_only_what_
 
     monkeypatch.setattr(database, "write_all_workspaces", write_after_another_process)
 
-    result = await rotate_secrets(database, ROTATING, NOW, discards_unreadable=False)
+    result = await rotate_secrets(database, ROTATING, NOW)
 
-    assert result == Rotation(count=count, discarded=0, unreadable=[])
+    assert result == Rotation(count=count, unreadable=[])
     assert await stored_values(database, workspace, account, cipher=OTHER_CIPHER) == new_values
 
 
@@ -272,14 +272,23 @@ async def test_rotation_reads_all_batches(database: Database) -> None:
     for _ in range(201):
         await add_account_with_credentials(database, workspace)
 
-    result = await rotate_secrets(database, ROTATING, NOW, discards_unreadable=False)
+    result = await rotate_secrets(database, ROTATING, NOW)
 
-    assert result == Rotation(count=201, discarded=0, unreadable=[])
+    assert result == Rotation(count=201, unreadable=[])
 
 
 async def test_rotation_needs_a_key(database: Database) -> None:
     with pytest.raises(SettingsError, match="SECRETS_KEY is not set: it must have the new key"):
-        await rotate_secrets(database, NO_CIPHER, NOW, discards_unreadable=True)
+        await rotate_secrets(database, NO_CIPHER, NOW)
+
+
+async def test_credentials_are_not_discarded_without_a_key(database: Database) -> None:
+    workspace = await add_workspace(database)
+    account = await add_account_with_credentials(database, workspace)
+
+    with pytest.raises(SettingsError, match="SECRETS_KEY is not set: it must have the new key"):
+        await discard_unreadable_credentials(database, NO_CIPHER, NOW)
+    assert await stored_values(database, workspace, account) == VALUES
 
 
 async def test_unreadable_rows_are_named_and_stay_unchanged(database: Database) -> None:
@@ -294,7 +303,7 @@ async def test_unreadable_rows_are_named_and_stay_unchanged(database: Database) 
     ]
 
     assert await find_unreadable(database, CIPHER, NOW) == unreadable
-    result = await rotate_secrets(database, CIPHER, NOW, discards_unreadable=False)
+    result = await rotate_secrets(database, CIPHER, NOW)
 
     assert (result.count, result.unreadable) == (0, unreadable)
     assert await stored_values(database, workspace, lost, cipher=OTHER_CIPHER) == VALUES
@@ -307,13 +316,11 @@ async def test_lost_key_makes_accounts_need_reconnection(database: Database) -> 
     destination = await add_destination(database, workspace, lost)
     await add_checkpoint(database, workspace, destination, CHECKPOINT)
 
-    result = await rotate_secrets(database, OTHER_CIPHER, NOW, discards_unreadable=True)
+    assert await discard_unreadable_credentials(database, OTHER_CIPHER, NOW) == 1
 
-    assert (result.count, result.discarded, result.unreadable) == (
-        0,
-        1,
-        [UnreadableSecret("Acme", f"destination {destination}", missing(OLD_ID))],
-    )
+    assert await find_unreadable(database, OTHER_CIPHER, NOW) == [
+        UnreadableSecret("Acme", f"destination {destination}", missing(OLD_ID))
+    ]
     reader = database.reader(workspace)
     assert await find_credentials(reader, lost) is None
     accounts = await load_accounts(reader, [lost, kept])
