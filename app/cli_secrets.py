@@ -40,7 +40,7 @@ def secrets_check() -> None:
     )
     click.echo("All stored secrets can be decrypted.")
     missing = run_on_current_schema(lambda database: find_missing_keys(database, cipher))
-    if problem := missing.old_settings_problem(settings):
+    if problem := missing.hpke_settings_problem(settings):
         click.echo(problem)
 
 
@@ -53,8 +53,8 @@ def secrets_check() -> None:
 def secrets_rotate(discard_unreadable: bool) -> None:
     """Encrypt all stored secrets with the first key of SECRETS_KEY, so that the others can be removed.
 
-    With CREDENTIALS_KEY, also encrypts what the version before has encrypted with it. Names what no key
-    decrypts, and exits with 1 if there is anything.
+    With CREDENTIALS_KEY, also encrypts what has the HPKE format of this deprecated setting. Names what no
+    key decrypts, and exits with 1 if there is anything.
     """
     cipher = load_cipher(load_settings())
     discarded = None

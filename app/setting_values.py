@@ -220,7 +220,7 @@ _PRIVATE_KEY = re.compile(PRIVATE_KEY_PREFIX + _BASE64_KEY, re.ASCII)
 def parse_credentials_keys(text: str) -> tuple[str, ...]:
     if not all(_PRIVATE_KEY.fullmatch(key) for key in split_commas(text)):
         raise InvalidValue(
-            f"must be keys of the version before, which begin with {PRIVATE_KEY_PREFIX}, separated by commas"
+            f"must be X25519 private keys, which begin with {PRIVATE_KEY_PREFIX}, separated by commas"
         )
     return split_commas(text)
 

@@ -53,13 +53,13 @@ FILE_VARIABLES = {
 }
 """For each variable whose value may be in a file: the variable that names the file."""
 
-OLD_KEY_VARIABLES = (
+HPKE_KEY_VARIABLES = (
     "CREDENTIALS_KEY",
     "CREDENTIALS_KEY_FILE",
     "CREDENTIALS_SEAL",
     "CREDENTIALS_SEAL_FILE",
 )
-"""Variables of the version before, of which this one only reads the private keys."""
+"""Deprecated variables of the HPKE format, of which only the private keys are read."""
 
 
 class SettingsError(Exception):
@@ -221,9 +221,9 @@ class Settings:
     credentials_key: tuple[str, ...] = _setting(
         "",
         parse_credentials_keys,
-        "Private keys that encrypted the [credentials](credentials.md) of accounts in the version before,"
-        " separated by commas. They only decrypt, until `post-results secrets rotate` has encrypted"
-        " everything with `SECRETS_KEY`. `CREDENTIALS_KEY_FILE` names a file with them instead.",
+        "Deprecated. X25519 private keys that only decrypt [credentials](credentials.md) in the HPKE format,"
+        " separated by commas, until `post-results secrets rotate` has encrypted everything with"
+        " `SECRETS_KEY`. `CREDENTIALS_KEY_FILE` names a file with them instead.",
         is_secret=True,
     )
     credentials_dir: Path | None = _setting(
@@ -435,8 +435,8 @@ class Settings:
     graphql: GraphQLLimits = field(default_factory=GraphQLLimits)
     secrets_key_file: str | None = None
     """File from which `secrets_key` was read; None if it is set itself, or not at all."""
-    old_key_variables: tuple[str, ...] = ()
-    """Variables of the version before that are set, and that only `post-results secrets rotate` needs."""
+    hpke_key_variables: tuple[str, ...] = ()
+    """Those of HPKE_KEY_VARIABLES that are set."""
 
     def demo_key(self) -> str:
         """Return the API key of the demo workspace."""
@@ -453,8 +453,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     values: dict[type, dict[str, Any]] = {
         Settings: {
             "secrets_key_file": secrets_key_file,
-            "old_key_variables": tuple(
-                variable for variable in OLD_KEY_VARIABLES if environment.get(variable, "").strip()
+            "hpke_key_variables": tuple(
+                variable for variable in HPKE_KEY_VARIABLES if environment.get(variable, "").strip()
             ),
         },
         GraphQLLimits: {},

@@ -32,7 +32,7 @@ from tests.credential_rows import (
 )
 from tests.db.all_tables import all_rows
 from tests.factories import NOW, add_account, add_workspace
-from tests.old_credential_rows import OLD_KEY, add_old_credentials
+from tests.hpke_credential_rows import HPKE_KEY, add_hpke_credentials
 from tests.raw_statements import run_raw
 from tests.webhook_rows import SECRETS_KEY, add_webhook
 
@@ -309,12 +309,12 @@ def test_rotation_needs_a_key(post_results: CommandRunner) -> None:
     )
 
 
-def test_credentials_of_the_version_before_are_counted_until_they_are_rotated(
+def test_credentials_in_the_hpke_format_are_counted_until_they_are_rotated(
     post_results: CommandRunner, database_url: str
 ) -> None:
-    run_with_database(database_url, add_account_of_old_key)
+    run_with_database(database_url, add_account_of_hpke_key)
     post_results.set_variable("SECRETS_KEY", KEY)
-    post_results.set_variable("CREDENTIALS_KEY", OLD_KEY)
+    post_results.set_variable("CREDENTIALS_KEY", HPKE_KEY)
     left = (
         "CREDENTIALS_KEY, which the next version does not read, encrypts 1 account: run `post-results secrets"
         " rotate` with CREDENTIALS_KEY and SECRETS_KEY.\n"
@@ -328,10 +328,10 @@ def test_credentials_of_the_version_before_are_counted_until_they_are_rotated(
     assert post_results("secrets", "check") == DECRYPTED
 
 
-async def add_account_of_old_key(database: Database) -> None:
+async def add_account_of_hpke_key(database: Database) -> None:
     workspace = await add_workspace(database, name="Acme")
     account = await add_account(database, workspace, platform=PLATFORM)
-    await add_old_credentials(database, workspace, account)
+    await add_hpke_credentials(database, workspace, account)
 
 
 async def add_account_of_lost_key(database: Database) -> AccountId:

@@ -19,7 +19,7 @@ from app.demo import load_demo
 from app.domain.api_keys import Scope
 from app.domain.ids import DEMO_WORKSPACE_ID
 from app.rest.exports import FILTERS
-from app.settings import FILE_VARIABLES, OLD_KEY_VARIABLES, read_settings, settings_table
+from app.settings import FILE_VARIABLES, HPKE_KEY_VARIABLES, read_settings, settings_table
 from tests.clients import Tenant, app_client, app_lifespan, client_for
 from tests.factories import KEY_PREFIX, NOW, add_api_key
 from tests.graphql.transport.websocket_client import connect_and_init
@@ -202,7 +202,7 @@ def test_named_settings_exist() -> None:
         "MASTODON_ACCESS_TOKEN",
         "WEBHOOK_SECRET",
     }  # of accounts connect
-    environment |= {*FILE_VARIABLES.values(), *OLD_KEY_VARIABLES}
+    environment |= {*FILE_VARIABLES.values(), *HPKE_KEY_VARIABLES}
     for_tests = {"REQUIRE_EVERY_TEST", "TEST_POSTGRES_URL"}
     known = settings | environment | for_tests | _error_codes() | _enum_values()
     for document in EVERYTHING:

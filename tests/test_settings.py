@@ -393,19 +393,19 @@ def test_secrets_key_file_that_cannot_be_used_is_refused(tmp_path: Path) -> None
 )
 def test_malformed_credentials_key_is_refused(text: str) -> None:
     assert setting_error("CREDENTIALS_KEY", f"{PRIVATE_KEY},{text}") == (
-        "CREDENTIALS_KEY must be keys of the version before, which begin with private_, separated by commas."
+        "CREDENTIALS_KEY must be X25519 private keys, which begin with private_, separated by commas."
     )
 
 
-def test_keys_of_the_version_before_are_read_and_named(tmp_path: Path) -> None:
+def test_hpke_keys_are_read_and_their_variables_named(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(f"{PRIVATE_KEY}\n")
     settings = read_settings(
         {"CREDENTIALS_KEY_FILE": str(tmp_path / "key"), "CREDENTIALS_SEAL": "public_"}
     )
 
     assert settings.credentials_key == (PRIVATE_KEY,)
-    assert settings.old_key_variables == ("CREDENTIALS_KEY_FILE", "CREDENTIALS_SEAL")
-    assert read_settings({"CREDENTIALS_KEY": " "}).old_key_variables == ()
+    assert settings.hpke_key_variables == ("CREDENTIALS_KEY_FILE", "CREDENTIALS_SEAL")
+    assert read_settings({"CREDENTIALS_KEY": " "}).hpke_key_variables == ()
     assert PRIVATE_KEY not in repr(settings)
 
 

@@ -36,7 +36,7 @@ from tests.credential_rows import (
     add_credentials,
 )
 from tests.factories import add_account, add_workspace
-from tests.old_credential_rows import OLD_KEY, add_old_credentials
+from tests.hpke_credential_rows import HPKE_KEY, add_hpke_credentials
 from tests.servers import DEMO_KEY, TIMEOUT_SECONDS, LoggedProcess, ServerProcess, run_server
 from tests.worker.worker_bench import (
     SentPost,
@@ -173,18 +173,18 @@ async def test_worker_with_another_account_starts_with_a_warning(
     )
 
 
-async def test_worker_reads_credentials_of_the_version_before(
+async def test_worker_reads_credentials_in_the_hpke_format(
     start_worker: StartWorker, database: Database
 ) -> None:
     sent = await publish_now(database, "succeeds")
-    await add_old_credentials(database, sent.workspace, sent.account)
-    without_old_key = start_worker(SECRETS_KEY=KEY)
+    await add_hpke_credentials(database, sent.workspace, sent.account)
+    without_hpke_key = start_worker(SECRETS_KEY=KEY)
     left = (
         "CREDENTIALS_KEY, which the next version does not read, encrypts 1 account: run `post-results secrets"
         " rotate` with CREDENTIALS_KEY and SECRETS_KEY."
     )
-    assert await asyncio.to_thread(without_old_key.startup_error) == f"post-results: {left}\n"
-    worker = start_worker(SECRETS_KEY=KEY, CREDENTIALS_KEY=OLD_KEY)
+    assert await asyncio.to_thread(without_hpke_key.startup_error) == f"post-results: {left}\n"
+    worker = start_worker(SECRETS_KEY=KEY, CREDENTIALS_KEY=HPKE_KEY)
 
     await sent.wait_until(is_published)
 

@@ -54,8 +54,8 @@ class EncryptedData:
     ciphertext: bytes = field(repr=False)
 
 
-def is_old_key(key_id: str) -> bool:
-    """Return whether a key is one of CREDENTIALS_KEY, which the version before has used."""
+def is_hpke_key(key_id: str) -> bool:
+    """Return whether a key is one of CREDENTIALS_KEY, whose format is HPKE."""
     return not key_id.startswith(KEY_ID_PREFIX)
 
 

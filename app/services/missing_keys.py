@@ -15,7 +15,7 @@ from app.db.repositories.worker_keys import (
     record_worker_keys,
     worker_key_times,
 )
-from app.domain.credentials import KEY_GRACE, UnreadableSecrets, is_old_key
+from app.domain.credentials import KEY_GRACE, UnreadableSecrets, is_hpke_key
 from app.services.secret_cipher import (
     SecretCipher,
     SecretNotReadable,
@@ -39,9 +39,9 @@ class MissingKeys:
     unreadable_accounts: int
     """Accounts with credentials of another SECRETS_KEY."""
     readable_accounts: int
-    old_accounts: int
+    hpke_accounts: int
     """Accounts with credentials of a CREDENTIALS_KEY, which the process may have."""
-    old_checkpoints: int
+    hpke_checkpoints: int
 
     @property
     def problem(self) -> str | None:
@@ -64,24 +64,24 @@ class MissingKeys:
             " `post-results secrets check` names them."
         )
 
-    def old_settings_problem(self, settings: Settings) -> str | None:
-        """Sentence about the settings of the version before; None if none is set and nothing is left."""
-        numbers = (("account", self.old_accounts), ("checkpoint", self.old_checkpoints))
+    def hpke_settings_problem(self, settings: Settings) -> str | None:
+        """Sentence about HPKE_KEY_VARIABLES; None if none is set and nothing in the HPKE format is left."""
+        numbers = (("account", self.hpke_accounts), ("checkpoint", self.hpke_checkpoints))
         left = [f"{count} {noun}{'s' * (count != 1)}" for noun, count in numbers if count]
         if left:
             return (
                 f"CREDENTIALS_KEY, which the next version does not read, encrypts {' and '.join(left)}: run"
                 " `post-results secrets rotate` with CREDENTIALS_KEY and SECRETS_KEY."
             )
-        if settings.old_key_variables:
-            return f"Nothing needs {' and '.join(settings.old_key_variables)} any more: remove the setting."
+        if settings.hpke_key_variables:
+            return f"Nothing needs {' and '.join(settings.hpke_key_variables)} any more: remove the setting."
         return None
 
 
 async def key_warnings(database: Database, settings: Settings) -> list[str]:
-    """Return sentences about missing keys, and about settings of the version before, for a start."""
+    """Return sentences about missing keys, and about HPKE_KEY_VARIABLES, for a start."""
     missing = await find_missing_keys(database, load_cipher(settings))
-    return [*filter(None, (missing.problem, missing.old_settings_problem(settings)))]
+    return [*filter(None, (missing.problem, missing.hpke_settings_problem(settings)))]
 
 
 async def find_missing_keys(database: Database, cipher: SecretCipher) -> MissingKeys:
@@ -98,13 +98,13 @@ async def find_missing_keys(database: Database, cipher: SecretCipher) -> Missing
         unreadable_accounts=sum(
             count
             for key_id, count in accounts.items()
-            if key_id not in cipher.key_ids and not is_old_key(key_id)
+            if key_id not in cipher.key_ids and not is_hpke_key(key_id)
         ),
         readable_accounts=sum(
             count for key_id, count in accounts.items() if key_id in cipher.key_ids
         ),
-        old_accounts=sum(count for key_id, count in accounts.items() if is_old_key(key_id)),
-        old_checkpoints=sum(count for key_id, count in checkpoints.items() if is_old_key(key_id)),
+        hpke_accounts=sum(count for key_id, count in accounts.items() if is_hpke_key(key_id)),
+        hpke_checkpoints=sum(count for key_id, count in checkpoints.items() if is_hpke_key(key_id)),
     )
 
 
@@ -153,11 +153,11 @@ async def require_readable_webhooks(database: Database, settings: Settings) -> N
 async def require_readable_accounts(database: Database, settings: Settings) -> None:
     """Raise SettingsError if a worker could publish on no account, because it lacks their keys."""
     missing = await find_missing_keys(database, load_cipher(settings))
-    is_any_unreadable = missing.unreadable_accounts or missing.old_accounts
+    is_any_unreadable = missing.unreadable_accounts or missing.hpke_accounts
     if missing.readable_accounts or not is_any_unreadable:
         return
     if not await has_sandbox_accounts(database.all_workspaces):
-        problems = (missing.problem, missing.old_settings_problem(settings))
+        problems = (missing.problem, missing.hpke_settings_problem(settings))
         raise SettingsError(" ".join(filter(None, problems)))
 
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from app.domain.credentials import KEY_ID_PREFIX, EncryptedData, is_old_key
+from app.domain.credentials import KEY_ID_PREFIX, EncryptedData, is_hpke_key
 from app.domain.errors import Conflict
 from app.domain.ids import AccountId, DestinationId, WebhookId, WorkspaceId
-from app.services.old_credentials import OldCredentialKeys
+from app.services.hpke_credentials import HpkeKeys
 from app.settings import Settings
 
 _KEY_ID_LENGTH = 16
@@ -28,18 +28,18 @@ class SecretNotReadable(Exception):
 class SecretCipher:
     """Cipher of stored secrets. The first key encrypts; all keys decrypt."""
 
-    def __init__(self, keys: Sequence[str], old_keys: Sequence[str] = ()) -> None:
+    def __init__(self, keys: Sequence[str], hpke_keys: Sequence[str] = ()) -> None:
         """Create the cipher; the keys are those that `new_secrets_key` returns.
 
-        `old_keys`, those of CREDENTIALS_KEY, only decrypt. Without `keys` they are ignored: tokens that a
+        `hpke_keys`, those of CREDENTIALS_KEY, only decrypt. Without `keys` they are ignored: tokens that a
         platform renews could not be stored.
         """
         self._fernets = {_key_id(key): Fernet(key) for key in keys}
         self._fernet = MultiFernet([*self._fernets.values()]) if keys else None
-        self._old_keys = OldCredentialKeys(old_keys if keys else ())
+        self._hpke_keys = HpkeKeys(hpke_keys if keys else ())
         self.key_id = next(iter(self._fernets), None)
         """Id of the key that encrypts; None without keys."""
-        self.key_ids = frozenset(self._fernets) | self._old_keys.ids
+        self.key_ids = frozenset(self._fernets) | self._hpke_keys.ids
         """Ids of all keys that decrypt."""
 
     def require_key(self) -> None:
@@ -91,14 +91,14 @@ class SecretCipher:
     def decrypt_data(self, encrypted: EncryptedData, row_name: str) -> bytes:
         """Return the data of a row; raises SecretNotReadable."""
         key_id = encrypted.key_id
-        if key_id in self._old_keys.ids:
-            if (data := self._old_keys.decrypt(encrypted, row_name)) is None:
+        if key_id in self._hpke_keys.ids:
+            if (data := self._hpke_keys.decrypt(encrypted, row_name)) is None:
                 raise SecretNotReadable(_CHANGED)
             return data
         if self._fernet is None:
             raise SecretNotReadable("SECRETS_KEY is not set")
         if key_id not in self._fernets:
-            variable = "CREDENTIALS_KEY" if is_old_key(key_id) else "SECRETS_KEY"
+            variable = "CREDENTIALS_KEY" if is_hpke_key(key_id) else "SECRETS_KEY"
             raise SecretNotReadable(f"{variable} does not have the key {key_id}")
         try:
             return _decrypt(self._fernets[key_id], encrypted.ciphertext, row_name)

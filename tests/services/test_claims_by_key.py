@@ -40,7 +40,7 @@ from tests.factories import (
     queued,
     unknown,
 )
-from tests.old_credential_rows import OLD_KEY, add_old_credentials
+from tests.hpke_credential_rows import HPKE_KEY, add_hpke_credentials
 from tests.recording_driver import record_writes
 from tests.services.publishing_calls import MINUTE, OPERATOR_PUBLISHER
 
@@ -145,17 +145,17 @@ async def test_readable_accounts_have_equal_shares_and_the_limit_holds(database:
     assert account_ids(claims) == [each for each in accounts[1:] for _ in range(2)]
 
 
-async def test_credentials_of_the_version_before_are_claimed_with_their_key(
+async def test_credentials_in_the_hpke_format_are_claimed_with_their_key(
     database: Database,
 ) -> None:
     workspace = await add_workspace(database)
     account = await add_account(database, workspace, publisher=BLUESKY, platform="bluesky")
-    await add_old_credentials(database, workspace, account)
+    await add_hpke_credentials(database, workspace, account)
     await add_post(database, workspace, {account: queued()})
 
-    for cipher in (CIPHER, SecretCipher([], [OLD_KEY])):
+    for cipher in (CIPHER, SecretCipher([], [HPKE_KEY])):
         assert await claim(database, cipher) == []
-    assert account_ids(await claim(database, SecretCipher([KEY], [OLD_KEY]))) == [account]
+    assert account_ids(await claim(database, SecretCipher([KEY], [HPKE_KEY]))) == [account]
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,11 @@ from tests.clients import Client, Tenant, app_client
 from tests.credential_rows import CIPHER, KEY, OTHER_CIPHER, OTHER_KEY, PLATFORM, add_credentials
 from tests.db.all_tables import all_rows
 from tests.factories import NOW, add_account, add_api_key, add_post, add_workspace, queued
-from tests.old_credential_rows import (
-    OLD_KEY,
-    OTHER_OLD_KEY,
-    add_old_checkpoint,
-    add_old_credentials,
+from tests.hpke_credential_rows import (
+    HPKE_KEY,
+    OTHER_HPKE_KEY,
+    add_hpke_checkpoint,
+    add_hpke_credentials,
 )
 from tests.webhook_rows import add_webhook
 from tests.webhook_tenant import open_webhook_tenant
@@ -74,12 +74,12 @@ async def add_secrets(database: Database) -> tuple[WorkspaceId, AccountId]:
     return workspace, account
 
 
-async def add_old_rows(database: Database, workspace: WorkspaceId) -> None:
-    """An account and a checkpoint of the version before."""
+async def add_hpke_rows(database: Database, workspace: WorkspaceId) -> None:
+    """An account and a checkpoint in the HPKE format."""
     account = await add_bluesky_account(database, workspace)
-    await add_old_credentials(database, workspace, account)
+    await add_hpke_credentials(database, workspace, account)
     post = await add_post(database, workspace, {account: queued()})
-    await add_old_checkpoint(database, workspace, post.destinations[0], {"container": "1"})
+    await add_hpke_checkpoint(database, workspace, post.destinations[0], {"container": "1"})
 
 
 @pytest.mark.parametrize(
@@ -90,11 +90,11 @@ async def add_old_rows(database: Database, workspace: WorkspaceId) -> None:
         ({"SECRETS_KEY": KEY}, []),
         ({"SECRETS_KEY": f"{OTHER_KEY},{KEY}"}, []),
         (
-            {"SECRETS_KEY": KEY, "CREDENTIALS_KEY": OLD_KEY},
+            {"SECRETS_KEY": KEY, "CREDENTIALS_KEY": HPKE_KEY},
             ["Nothing needs CREDENTIALS_KEY any more: remove the setting."],
         ),
         (
-            {"SECRETS_KEY": KEY, "CREDENTIALS_KEY": OLD_KEY, "CREDENTIALS_SEAL": "public_"},
+            {"SECRETS_KEY": KEY, "CREDENTIALS_KEY": HPKE_KEY, "CREDENTIALS_SEAL": "public_"},
             ["Nothing needs CREDENTIALS_KEY and CREDENTIALS_SEAL any more: remove the setting."],
         ),
     ],
@@ -118,14 +118,14 @@ async def test_start_says_nothing_without_secrets(database: Database) -> None:
     [
         {},
         {"SECRETS_KEY": KEY},
-        {"CREDENTIALS_KEY": OLD_KEY},
-        {"SECRETS_KEY": KEY, "CREDENTIALS_KEY": OLD_KEY},
+        {"CREDENTIALS_KEY": HPKE_KEY},
+        {"SECRETS_KEY": KEY, "CREDENTIALS_KEY": HPKE_KEY},
     ],
 )
-async def test_start_names_what_the_version_before_has_encrypted(
+async def test_start_names_what_has_the_hpke_format(
     database: Database, variables: dict[str, str]
 ) -> None:
-    await add_old_rows(database, await add_workspace(database))
+    await add_hpke_rows(database, await add_workspace(database))
 
     assert await key_warnings(database, settings(**variables)) == [
         LEFT.format("1 account and 1 checkpoint")
@@ -193,18 +193,18 @@ async def test_worker_without_stored_secrets_starts_unless_it_only_delivers_webh
 
 
 @pytest.mark.parametrize(
-    "variables", [{}, {"SECRETS_KEY": KEY}, {"SECRETS_KEY": KEY, "CREDENTIALS_KEY": OTHER_OLD_KEY}]
+    "variables", [{}, {"SECRETS_KEY": KEY}, {"SECRETS_KEY": KEY, "CREDENTIALS_KEY": OTHER_HPKE_KEY}]
 )
-async def test_worker_needs_the_key_of_accounts_of_the_version_before(
+async def test_worker_needs_the_key_of_credentials_in_the_hpke_format(
     database: Database, variables: dict[str, str]
 ) -> None:
-    await add_old_rows(database, await add_workspace(database))
+    await add_hpke_rows(database, await add_workspace(database))
 
     with pytest.raises(SettingsError) as caught:
         await require_readable_accounts(database, settings(**variables))
     assert str(caught.value) == LEFT.format("1 account and 1 checkpoint")
     await require_readable_accounts(
-        database, settings(SECRETS_KEY=KEY, CREDENTIALS_KEY=f"{OTHER_OLD_KEY},{OLD_KEY}")
+        database, settings(SECRETS_KEY=KEY, CREDENTIALS_KEY=f"{OTHER_HPKE_KEY},{HPKE_KEY}")
     )
 
 
@@ -300,16 +300,16 @@ async def test_webhook_shows_that_its_secret_cannot_be_decrypted(webhook_tenant:
     assert data == {"webhooks": [{"secretError": None}, {"secretError": SECRET_ERROR}]}
 
 
-async def test_secrets_of_both_versions_survive_a_backup(
+async def test_secrets_of_both_formats_survive_a_backup(
     database: Database, empty_database_url: str, tmp_path: Path
 ) -> None:
     workspace, _ = await add_secrets(database)
-    await add_old_rows(database, workspace)
+    await add_hpke_rows(database, workspace)
     file = tmp_path / "backup.db"
 
     await backup(database, file, now=NOW, random_bytes=bytes)
     async with Database(empty_database_url) as restored:
         await restore(file, restored, now=NOW, random_bytes=bytes)
         assert await all_rows(restored) == await all_rows(database)
-        cipher = load_cipher(settings(SECRETS_KEY=KEY, CREDENTIALS_KEY=OLD_KEY))
+        cipher = load_cipher(settings(SECRETS_KEY=KEY, CREDENTIALS_KEY=HPKE_KEY))
         assert await find_unreadable(restored, cipher, NOW) == []

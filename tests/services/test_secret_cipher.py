@@ -10,15 +10,15 @@ from app.domain.errors import Conflict
 from app.services.secret_cipher import SecretCipher, SecretNotReadable, new_secrets_key
 from app.settings import read_settings
 from tests.domain.errors import expect_error
-from tests.old_credential_rows import (
-    OLD_CHECKPOINT,
-    OLD_CHECKPOINT_ROW,
-    OLD_CREDENTIALS,
-    OLD_CREDENTIALS_ROW,
-    OLD_KEY_ID,
-    OTHER_OLD_KEY,
+from tests.hpke_credential_rows import (
+    HPKE_CHECKPOINT,
+    HPKE_CHECKPOINT_ROW_NAME,
+    HPKE_CREDENTIALS,
+    HPKE_CREDENTIALS_ROW_NAME,
+    HPKE_KEY,
+    HPKE_KEY_ID,
+    OTHER_HPKE_KEY,
 )
-from tests.old_credential_rows import OLD_KEY as OLD_CREDENTIALS_KEY
 
 OLD_KEY, NEW_KEY = new_secrets_key(), new_secrets_key()
 OLD, NEW, BOTH = SecretCipher([OLD_KEY]), SecretCipher([NEW_KEY]), SecretCipher([NEW_KEY, OLD_KEY])
@@ -151,41 +151,45 @@ def test_changed_data_are_not_readable() -> None:
     assert problems == {"the data was changed, or copied from another row"}
 
 
-def test_data_of_the_version_before_are_decrypted_with_its_key() -> None:
-    cipher = SecretCipher([NEW_KEY], [OTHER_OLD_KEY, OLD_CREDENTIALS_KEY])
+def test_data_in_the_hpke_format_are_decrypted_with_their_key() -> None:
+    cipher = SecretCipher([NEW_KEY], [OTHER_HPKE_KEY, HPKE_KEY])
 
-    assert cipher.decrypt_data(OLD_CREDENTIALS, OLD_CREDENTIALS_ROW) == (
+    assert cipher.decrypt_data(HPKE_CREDENTIALS, HPKE_CREDENTIALS_ROW_NAME) == (
         b'{"appPassword":"abcd-efgh-ijkl-mnop","identifier":"alice.test"}'
     )
-    assert cipher.decrypt_data(OLD_CHECKPOINT, OLD_CHECKPOINT_ROW) == b'{"container":"17889"}'
-    assert cipher.encrypt_data(DATA, ROW_NAME, OLD_KEY_ID).key_id == NEW.key_id
-    assert OLD_KEY_ID in cipher.key_ids
+    assert (
+        cipher.decrypt_data(HPKE_CHECKPOINT, HPKE_CHECKPOINT_ROW_NAME) == b'{"container":"17889"}'
+    )
+    assert cipher.encrypt_data(DATA, ROW_NAME, HPKE_KEY_ID).key_id == NEW.key_id
+    assert HPKE_KEY_ID in cipher.key_ids
 
 
-def test_data_of_the_version_before_are_not_readable_in_another_row_or_without_a_key() -> None:
-    cipher = SecretCipher([NEW_KEY], [OLD_CREDENTIALS_KEY])
+def test_data_in_the_hpke_format_are_not_readable_in_another_row_or_without_a_key() -> None:
+    cipher = SecretCipher([NEW_KEY], [HPKE_KEY])
     changed = "the data was changed, or copied from another row"
-    copied = OLD_CREDENTIALS_ROW.replace(":7:", ":8:")
-    cut = replace(OLD_CREDENTIALS, ciphertext=OLD_CREDENTIALS.ciphertext[:20])
+    copied = HPKE_CREDENTIALS_ROW_NAME.replace(":7:", ":8:")
+    cut = replace(HPKE_CREDENTIALS, ciphertext=HPKE_CREDENTIALS.ciphertext[:20])
 
-    assert data_problem(cipher, OLD_CREDENTIALS, copied) == changed
-    assert data_problem(cipher, cut, OLD_CREDENTIALS_ROW) == changed
-    missing = f"CREDENTIALS_KEY does not have the key {OLD_KEY_ID}"
-    assert data_problem(NEW, OLD_CREDENTIALS, OLD_CREDENTIALS_ROW) == missing
-    other = SecretCipher([NEW_KEY], [OTHER_OLD_KEY])
-    assert data_problem(other, OLD_CREDENTIALS, OLD_CREDENTIALS_ROW) == missing
+    assert data_problem(cipher, HPKE_CREDENTIALS, copied) == changed
+    assert data_problem(cipher, cut, HPKE_CREDENTIALS_ROW_NAME) == changed
+    missing = f"CREDENTIALS_KEY does not have the key {HPKE_KEY_ID}"
+    assert data_problem(NEW, HPKE_CREDENTIALS, HPKE_CREDENTIALS_ROW_NAME) == missing
+    other = SecretCipher([NEW_KEY], [OTHER_HPKE_KEY])
+    assert data_problem(other, HPKE_CREDENTIALS, HPKE_CREDENTIALS_ROW_NAME) == missing
 
 
-def test_key_of_the_version_before_is_ignored_without_secrets_key() -> None:
+def test_hpke_key_is_ignored_without_secrets_key() -> None:
     """Tokens that a platform renews could not be stored."""
-    cipher = SecretCipher([], [OLD_CREDENTIALS_KEY])
+    cipher = SecretCipher([], [HPKE_KEY])
 
     assert cipher.key_ids == frozenset()
-    assert data_problem(cipher, OLD_CREDENTIALS, OLD_CREDENTIALS_ROW) == "SECRETS_KEY is not set"
+    assert (
+        data_problem(cipher, HPKE_CREDENTIALS, HPKE_CREDENTIALS_ROW_NAME)
+        == "SECRETS_KEY is not set"
+    )
 
 
-def test_secret_of_the_version_before_is_decrypted() -> None:
-    """Signing secrets have the same format as before."""
+def test_secret_that_an_earlier_version_has_encrypted_is_decrypted() -> None:
     cipher = SecretCipher(["c2VjcmV0cyBrZXkgb2YgdGhlIHRlc3RzIG9ubHkhISE="])
 
     assert (

@@ -1,4 +1,4 @@
-"""Stored credentials and checkpoints: checks, rotation from old keys, and lost keys."""
+"""Stored credentials and checkpoints: checks, rotation from other keys, and lost keys."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -54,12 +54,12 @@ from tests.factories import (
     unknown,
 )
 from tests.graphql.schema.mutations.mutation_calls import StoredEvent, stored_events
-from tests.old_credential_rows import (
-    OLD_KEY,
-    OLD_KEY_ID,
-    OTHER_OLD_KEY,
-    add_old_checkpoint,
-    add_old_credentials,
+from tests.hpke_credential_rows import (
+    HPKE_KEY,
+    HPKE_KEY_ID,
+    OTHER_HPKE_KEY,
+    add_hpke_checkpoint,
+    add_hpke_credentials,
 )
 from tests.recording_driver import InterceptingWriter
 from tests.webhook_events import stored_webhook
@@ -118,15 +118,15 @@ async def test_rotation_encrypts_everything_with_the_first_key(database: Databas
 async def add_rows_of_every_key(
     database: Database,
 ) -> list[tuple[WorkspaceId, AccountId, DestinationId]]:
-    """Credentials and checkpoints of the version before, and of an older SECRETS_KEY."""
+    """Credentials and checkpoints in the HPKE format, and of an older SECRETS_KEY."""
     rows = []
     workspace = await add_workspace(database, name="Acme")
-    for is_old in (True, False):
+    for is_hpke in (True, False):
         account = await add_account(database, workspace, platform=PLATFORM)
         destination = await add_destination(database, workspace, account)
-        if is_old:
-            await add_old_credentials(database, workspace, account)
-            await add_old_checkpoint(database, workspace, destination, CHECKPOINT)
+        if is_hpke:
+            await add_hpke_credentials(database, workspace, account)
+            await add_hpke_checkpoint(database, workspace, destination, CHECKPOINT)
         else:
             await add_credentials(database, workspace, account)
             await add_checkpoint(database, workspace, destination, CHECKPOINT)
@@ -134,10 +134,10 @@ async def add_rows_of_every_key(
     return rows
 
 
-async def test_rotation_encrypts_what_the_version_before_has_encrypted(database: Database) -> None:
+async def test_rotation_encrypts_what_has_the_hpke_format(database: Database) -> None:
     rows = await add_rows_of_every_key(database)
     before = await all_rows(database)
-    all_keys = SecretCipher([OTHER_KEY, KEY], [OLD_KEY])
+    all_keys = SecretCipher([OTHER_KEY, KEY], [HPKE_KEY])
 
     assert await find_unreadable(database, all_keys, NOW) == []
     assert await all_rows(database) == before
@@ -153,26 +153,26 @@ async def test_rotation_encrypts_what_the_version_before_has_encrypted(database:
     assert await find_unreadable(database, OTHER_CIPHER, NOW) == []
 
 
-@pytest.mark.parametrize("old_keys", [(), (OTHER_OLD_KEY,)])
-async def test_rotation_names_what_the_version_before_has_encrypted_without_its_key(
-    database: Database, old_keys: Sequence[str]
+@pytest.mark.parametrize("hpke_keys", [(), (OTHER_HPKE_KEY,)])
+async def test_rotation_names_what_has_the_hpke_format_without_its_key(
+    database: Database, hpke_keys: Sequence[str]
 ) -> None:
-    (old, other) = await add_rows_of_every_key(database)
-    problem = f"CREDENTIALS_KEY does not have the key {OLD_KEY_ID}"
+    (hpke, other) = await add_rows_of_every_key(database)
+    problem = f"CREDENTIALS_KEY does not have the key {HPKE_KEY_ID}"
 
-    cipher = SecretCipher([OTHER_KEY, KEY], old_keys)
+    cipher = SecretCipher([OTHER_KEY, KEY], hpke_keys)
     result = await rotate_secrets(database, cipher, NOW)
 
     assert result == Rotation(
         count=2,
         unreadable=[
-            UnreadableSecret("Acme", f"destination {old[2]}", problem),
-            UnreadableSecret("Acme", f"account {old[1]}", problem),
+            UnreadableSecret("Acme", f"destination {hpke[2]}", problem),
+            UnreadableSecret("Acme", f"account {hpke[1]}", problem),
         ],
     )
     assert await stored_values(database, *other[:2], cipher=OTHER_CIPHER) == VALUES
-    rotating = SecretCipher([OTHER_KEY], [OLD_KEY])
-    assert await stored_values(database, *old[:2], cipher=rotating) == VALUES
+    rotating = SecretCipher([OTHER_KEY], [HPKE_KEY])
+    assert await stored_values(database, *hpke[:2], cipher=rotating) == VALUES
 
 
 @pytest.mark.parametrize("killed_at", range(1, 7))
@@ -181,7 +181,7 @@ async def test_killed_rotation_is_resumed(database: Database, killed_at: int) ->
     rows = await add_rows_of_every_key(database)
     workspace = rows[0][0]
     webhooks = [await add_webhook(database, workspace, cipher=CIPHER) for _ in range(2)]
-    all_keys = SecretCipher([OTHER_KEY, KEY], [OLD_KEY])
+    all_keys = SecretCipher([OTHER_KEY, KEY], [HPKE_KEY])
     statements = 0
     writer = database.writer
 

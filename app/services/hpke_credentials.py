@@ -1,7 +1,6 @@
-"""Credentials that the version before has encrypted with CREDENTIALS_KEY, a private key of HPKE (RFC 9180).
+"""Decrypts credentials and checkpoints in the HPKE format (RFC 9180) of the deprecated CREDENTIALS_KEY.
 
-Only this version reads them. In the next version, this module can be deleted, with the setting
-CREDENTIALS_KEY and what refers to it.
+In the next version, this module can be deleted, with the setting and what refers to it.
 """
 
 import base64
@@ -19,8 +18,8 @@ _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _KEY_ID_LENGTH = 16
 
 
-class OldCredentialKeys:
-    """Private keys of CREDENTIALS_KEY, which only decrypt."""
+class HpkeKeys:
+    """X25519 private keys of CREDENTIALS_KEY, which only decrypt."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys: dict[str, X25519PrivateKey] = {}

@@ -1,4 +1,4 @@
-"""Credentials and checkpoints as the version before has encrypted them, with a key of CREDENTIALS_KEY."""
+"""Credentials and checkpoints in the HPKE format of the deprecated setting CREDENTIALS_KEY."""
 
 import base64
 import json
@@ -16,40 +16,40 @@ from app.services.secret_cipher import checkpoint_row_name, credential_row_name
 from tests.credential_rows import PLATFORM, VALUES
 from tests.factories import NOW
 
-OLD_KEY = "private_mKuPyKkUNhrGKMqo1DOGUrzcnFCB-SkajQ_IRz_-Z3s"
-OLD_KEY_ID = "0c9fbdd5d68d7f88"
-OTHER_OLD_KEY = "private_Y3JlZGVudGlhbHMga2V5IG9mIHRlc3RzIG9ubHkhISE"
+HPKE_KEY = "private_mKuPyKkUNhrGKMqo1DOGUrzcnFCB-SkajQ_IRz_-Z3s"
+HPKE_KEY_ID = "0c9fbdd5d68d7f88"
+OTHER_HPKE_KEY = "private_Y3JlZGVudGlhbHMga2V5IG9mIHRlc3RzIG9ubHkhISE"
 
-OLD_CREDENTIALS_ROW = "credential:11111111-2222-4333-8444-555555555555:7:bluesky"
-OLD_CREDENTIALS = EncryptedData(
-    OLD_KEY_ID,
+HPKE_CREDENTIALS_ROW_NAME = "credential:11111111-2222-4333-8444-555555555555:7:bluesky"
+HPKE_CREDENTIALS = EncryptedData(
+    HPKE_KEY_ID,
     bytes.fromhex(
         "928992d642e7d1c76d749b653cbb8d68cfa75d8a10f9d77a1f058c918342572e291d45eefc51f68238699e6966712ead7102"
         "15e3b04168b9e711e7085d1d3d3a5ec84df2bda3fdc96ed0bef57d2ae93e6127610d42910bd4506f87458db043e733d58d43"
         "04255e1f2c433b7b0f9099"
     ),
 )
-"""Encrypted by the version before: `{"appPassword":"abcd-efgh-ijkl-mnop","identifier":"alice.test"}`."""
+"""Written by an earlier version: `{"appPassword":"abcd-efgh-ijkl-mnop","identifier":"alice.test"}`."""
 
-OLD_CHECKPOINT_ROW = (
+HPKE_CHECKPOINT_ROW_NAME = (
     "checkpoint:11111111-2222-4333-8444-555555555555:aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 )
-OLD_CHECKPOINT = EncryptedData(
-    OLD_KEY_ID,
+HPKE_CHECKPOINT = EncryptedData(
+    HPKE_KEY_ID,
     bytes.fromhex(
         "ba2270a576be6ad1f1699dff39c0dbbd500f368f75a70e058a0cb1c3f72bdf5add4d806a4de33e4f22bf6394667f99f15698"
         "0c97cd865c9b800c9097fcbdedc26a5f4c5d6e"
     ),
 )
-"""Encrypted by the version before: `{"container":"17889"}`."""
+"""Written by an earlier version: `{"container":"17889"}`."""
 
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _PUBLIC_KEY = X25519PrivateKey.from_private_bytes(
-    base64.urlsafe_b64decode(OLD_KEY.removeprefix("private_") + "=")
+    base64.urlsafe_b64decode(HPKE_KEY.removeprefix("private_") + "=")
 ).public_key()
 
 
-async def add_old_credentials(
+async def add_hpke_credentials(
     database: Database,
     workspace: WorkspaceId,
     account: AccountId,
@@ -57,25 +57,25 @@ async def add_old_credentials(
     *,
     platform: str = PLATFORM,
 ) -> None:
-    data = encrypt_as_before(values, credential_row_name(workspace, account, platform))
+    data = encrypt_by_hpke(values, credential_row_name(workspace, account, platform))
     await database.write(
         workspace,
         lambda session: set_credentials(session, account, data, NOW, is_verified=True),
     )
 
 
-async def add_old_checkpoint(
+async def add_hpke_checkpoint(
     database: Database,
     workspace: WorkspaceId,
     destination: DestinationId,
     value: Mapping[str, object],
 ) -> None:
-    data = encrypt_as_before(value, checkpoint_row_name(workspace, destination))
+    data = encrypt_by_hpke(value, checkpoint_row_name(workspace, destination))
     await database.write(
         workspace, lambda session: save_checkpoint(session, destination, data, NOW)
     )
 
 
-def encrypt_as_before(value: Mapping[str, object], row_name: str) -> EncryptedData:
+def encrypt_by_hpke(value: Mapping[str, object], row_name: str) -> EncryptedData:
     info = f"post-results:{row_name}".encode()
-    return EncryptedData(OLD_KEY_ID, _SUITE.encrypt(json.dumps(value).encode(), _PUBLIC_KEY, info))
+    return EncryptedData(HPKE_KEY_ID, _SUITE.encrypt(json.dumps(value).encode(), _PUBLIC_KEY, info))
