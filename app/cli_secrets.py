@@ -6,7 +6,7 @@ import click
 
 from app.asgi import now_utc
 from app.cli_database import CommandError, load_settings, run_on_current_schema
-from app.services.missing_keys import find_missing_keys
+from app.services.missing_keys import count_secrets
 from app.services.secret_cipher import load_cipher, new_secrets_key
 from app.services.stored_secrets import (
     UnreadableSecret,
@@ -39,8 +39,8 @@ def secrets_check() -> None:
         run_on_current_schema(lambda database: find_unreadable(database, cipher, now_utc()))
     )
     click.echo("All stored secrets can be decrypted.")
-    missing = run_on_current_schema(lambda database: find_missing_keys(database, cipher))
-    if problem := missing.hpke_settings_problem(settings):
+    counts = run_on_current_schema(lambda database: count_secrets(database, cipher))
+    if problem := counts.hpke_settings_problem(settings):
         click.echo(problem)
 
 

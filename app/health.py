@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from app.db.core.database import Database
 from app.db.core.failures import describe_failure, is_storage_failure
 from app.db.repositories.overdue import read_backlog
-from app.domain.credentials import UnreadableSecrets
+from app.domain.credentials import UnreadableSecretCounts
 from app.domain.destinations import Backlog
 from app.domain.errors import ServiceUnavailable
 from app.domain.times import Clock
@@ -20,7 +20,7 @@ from app.http.paths import LIVENESS_PATH, METRICS_PATH, READINESS_PATH
 from app.http.request import HttpRequest
 from app.http.routing import Route
 from app.observability.metrics import METRICS_CONTENT_TYPE, Metrics, render_metrics
-from app.services.missing_keys import count_unreadable
+from app.services.missing_keys import count_unreadable_secrets
 from app.services.secret_cipher import SecretCipher
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ def probe_routes(
         return JSONResponse({"status": "alive"}, headers=_NO_STORE)
 
     backlogs: TTLCache[None, Backlog] = TTLCache(1, _CACHE_TTL.total_seconds(), monotonic)
-    unreadable: TTLCache[None, UnreadableSecrets] = TTLCache(
+    unreadable: TTLCache[None, UnreadableSecretCounts] = TTLCache(
         1, _CACHE_TTL.total_seconds(), monotonic
     )
 
@@ -92,10 +92,10 @@ def probe_routes(
             backlogs, lambda: read_backlog(database.all_workspaces, clock()), "backlog not read"
         )
 
-    async def current_unreadable() -> UnreadableSecrets | None:
+    async def current_unreadable() -> UnreadableSecretCounts | None:
         return await _read_cached(
             unreadable,
-            lambda: count_unreadable(database, cipher, clock()),
+            lambda: count_unreadable_secrets(database, cipher, clock()),
             "unreadable secrets not counted",
         )
 

@@ -136,7 +136,7 @@ ACCOUNT_UNREADABLE = "this process cannot decrypt the credentials of 1 account."
 WITHOUT_KEY = f"SECRETS_KEY is not set: {ACCOUNT_UNREADABLE} Set it to their key, and restart."
 WITH_OTHER_KEY = (
     f"SECRETS_KEY lacks a key: {ACCOUNT_UNREADABLE} Add their key, and restart; `post-results secrets check`"
-    " names them."
+    " lists the affected webhooks and accounts."
 )
 
 

@@ -60,11 +60,11 @@ def is_hpke_key(key_id: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class UnreadableSecrets:
-    """Secrets that cannot be decrypted now, as readiness and metrics show them."""
+class UnreadableSecretCounts:
+    """Numbers of secrets that cannot be decrypted now, for readiness and metrics."""
 
     problem: str | None
-    """Sentences about keys that a process lacks; None if it has all."""
+    """Sentences about webhook secrets and credentials that need another SECRETS_KEY; None without any."""
     webhooks: int
     """Webhooks whose secret the process cannot decrypt."""
     accounts: int

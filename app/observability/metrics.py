@@ -24,7 +24,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from app.domain.credentials import UnreadableSecrets
+from app.domain.credentials import UnreadableSecretCounts
 from app.domain.destinations import MAX_DUE, MAX_OVERDUE, Backlog, Outcome
 from app.domain.errors import ErrorCode
 from app.domain.settlement import Transition
@@ -221,7 +221,7 @@ def render_metrics(
     *,
     is_ready: bool,
     backlog: Backlog | None,
-    unreadable: UnreadableSecrets | None,
+    unreadable: UnreadableSecretCounts | None,
     now: datetime,
 ) -> bytes:
     """Render the metrics of all processes as METRICS_CONTENT_TYPE.
@@ -243,7 +243,7 @@ class _CurrentValuesCollector(Collector):
         self,
         is_ready: bool,
         backlog: Backlog | None,
-        unreadable: UnreadableSecrets | None,
+        unreadable: UnreadableSecretCounts | None,
         now: datetime,
     ) -> None:
         self._is_ready = is_ready

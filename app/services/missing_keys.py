@@ -1,4 +1,4 @@
-"""Secrets that a process, or all running workers, cannot decrypt: counted, and described for the operator."""
+"""Counts secrets that a process, or all running workers, cannot decrypt, and describes them in sentences."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from app.db.repositories.worker_keys import (
     record_worker_keys,
     worker_key_times,
 )
-from app.domain.credentials import KEY_GRACE, UnreadableSecrets, is_hpke_key
+from app.domain.credentials import KEY_GRACE, UnreadableSecretCounts, is_hpke_key
 from app.services.secret_cipher import (
     SecretCipher,
     SecretNotReadable,
@@ -29,25 +29,28 @@ RECORD_INTERVAL = timedelta(seconds=20)
 
 
 @dataclass(frozen=True, slots=True)
-class MissingKeys:
-    """Numbers of secrets by what a process can decrypt."""
+class SecretCounts:
+    """Numbers of webhooks, accounts and checkpoints by the keys that their secrets need."""
 
     has_key: bool
     """False if SECRETS_KEY is not set."""
     unreadable_webhooks: int
+    """Webhooks whose current secret the process cannot decrypt; previous secrets do not count."""
     readable_webhooks: int
     unreadable_accounts: int
     """Accounts with credentials of another SECRETS_KEY."""
     readable_accounts: int
+    """Accounts whose credentials the process can decrypt; may include `hpke_accounts`."""
     hpke_accounts: int
     """Accounts with credentials of a CREDENTIALS_KEY, which the process may have."""
     hpke_checkpoints: int
+    """Checkpoints of a CREDENTIALS_KEY, which the process may have."""
 
     @property
     def problem(self) -> str | None:
-        """Sentences about SECRETS_KEY for the operator; None if the process decrypts all of its secrets."""
+        """Sentences about webhook secrets and credentials that need another SECRETS_KEY; None without any."""
         secrets = [
-            f"the {noun} of {count} {owner}{'s' * (count != 1)}"
+            f"the {noun} of {_format_count(count, owner)}"
             for noun, count, owner in (
                 ("secrets", self.unreadable_webhooks, "webhook"),
                 ("credentials", self.unreadable_accounts, "account"),
@@ -61,13 +64,13 @@ class MissingKeys:
             return f"SECRETS_KEY is not set: {what} Set it to their key, and restart."
         return (
             f"SECRETS_KEY lacks a key: {what} Add their key, and restart;"
-            " `post-results secrets check` names them."
+            " `post-results secrets check` lists the affected webhooks and accounts."
         )
 
     def hpke_settings_problem(self, settings: Settings) -> str | None:
         """Sentence about HPKE_KEY_VARIABLES; None if none is set and nothing in the HPKE format is left."""
         numbers = (("account", self.hpke_accounts), ("checkpoint", self.hpke_checkpoints))
-        left = [f"{count} {noun}{'s' * (count != 1)}" for noun, count in numbers if count]
+        left = [_format_count(count, noun) for noun, count in numbers if count]
         if left:
             return (
                 f"CREDENTIALS_KEY, which the next version does not read, encrypts {' and '.join(left)}: run"
@@ -78,20 +81,27 @@ class MissingKeys:
         return None
 
 
+def _format_count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 async def key_warnings(database: Database, settings: Settings) -> list[str]:
     """Return sentences about missing keys, and about HPKE_KEY_VARIABLES, for a start."""
-    missing = await find_missing_keys(database, load_cipher(settings))
-    return [*filter(None, (missing.problem, missing.hpke_settings_problem(settings)))]
+    counts = await count_secrets(database, load_cipher(settings))
+    return [*filter(None, (counts.problem, counts.hpke_settings_problem(settings)))]
 
 
-async def find_missing_keys(database: Database, cipher: SecretCipher) -> MissingKeys:
-    """Count the secrets of all workspaces that a process with these keys can, and cannot, decrypt."""
+async def count_secrets(database: Database, cipher: SecretCipher) -> SecretCounts:
+    """Count webhooks by whether the keys decrypt their secret, and accounts by the key of their credentials.
+
+    Checkpoints count only if CREDENTIALS_KEY encrypts them.
+    """
     webhooks = await list_webhook_secrets(database.all_workspaces)
     # In a thread, because an installation may have many.
-    unreadable_webhooks = await asyncio.to_thread(_count_unreadable, cipher, webhooks)
+    unreadable_webhooks = await asyncio.to_thread(_count_undecryptable_webhooks, cipher, webhooks)
     accounts = await count_rows_by_key(database.all_workspaces, CREDENTIALS)
     checkpoints = await count_rows_by_key(database.all_workspaces, CHECKPOINTS)
-    return MissingKeys(
+    return SecretCounts(
         has_key=cipher.key_id is not None,
         unreadable_webhooks=unreadable_webhooks,
         readable_webhooks=len(webhooks) - unreadable_webhooks,
@@ -108,7 +118,7 @@ async def find_missing_keys(database: Database, cipher: SecretCipher) -> Missing
     )
 
 
-def _count_unreadable(cipher: SecretCipher, webhooks: Sequence[AnyRow]) -> int:
+def _count_undecryptable_webhooks(cipher: SecretCipher, webhooks: Sequence[AnyRow]) -> int:
     count = 0
     for webhook in webhooks:
         try:
@@ -120,14 +130,14 @@ def _count_unreadable(cipher: SecretCipher, webhooks: Sequence[AnyRow]) -> int:
     return count
 
 
-async def count_unreadable(
+async def count_unreadable_secrets(
     database: Database, cipher: SecretCipher, now: datetime
-) -> UnreadableSecrets:
+) -> UnreadableSecretCounts:
     """Count what a server process, and all running workers for at least KEY_GRACE, cannot decrypt."""
-    missing = await find_missing_keys(database, cipher)
-    return UnreadableSecrets(
-        missing.problem,
-        missing.unreadable_webhooks,
+    counts = await count_secrets(database, cipher)
+    return UnreadableSecretCounts(
+        counts.problem,
+        counts.unreadable_webhooks,
         await count_accounts_without_worker(database.all_workspaces, now - KEY_GRACE),
     )
 
@@ -141,10 +151,10 @@ async def record_keys(database: Database, cipher: SecretCipher, now: datetime) -
 
 async def require_readable_webhooks(database: Database, settings: Settings) -> None:
     """Raise SettingsError if a worker that only delivers webhooks could sign none."""
-    missing = await find_missing_keys(database, load_cipher(settings))
-    if missing.unreadable_webhooks and not missing.readable_webhooks:
-        raise SettingsError(missing.problem)
-    if not missing.has_key:
+    counts = await count_secrets(database, load_cipher(settings))
+    if counts.unreadable_webhooks and not counts.readable_webhooks:
+        raise SettingsError(counts.problem)
+    if not counts.has_key:
         raise SettingsError(
             "SECRETS_KEY is not set, so a worker that only delivers webhooks has nothing to do."
         )
@@ -152,12 +162,12 @@ async def require_readable_webhooks(database: Database, settings: Settings) -> N
 
 async def require_readable_accounts(database: Database, settings: Settings) -> None:
     """Raise SettingsError if a worker could publish on no account, because it lacks their keys."""
-    missing = await find_missing_keys(database, load_cipher(settings))
-    is_any_unreadable = missing.unreadable_accounts or missing.hpke_accounts
-    if missing.readable_accounts or not is_any_unreadable:
+    counts = await count_secrets(database, load_cipher(settings))
+    is_any_unreadable = counts.unreadable_accounts or counts.hpke_accounts
+    if counts.readable_accounts or not is_any_unreadable:
         return
     if not await has_sandbox_accounts(database.all_workspaces):
-        problems = (missing.problem, missing.hpke_settings_problem(settings))
+        problems = (counts.problem, counts.hpke_settings_problem(settings))
         raise SettingsError(" ".join(filter(None, problems)))
 
 

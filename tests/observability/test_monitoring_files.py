@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.domain.credentials import UnreadableSecrets
+from app.domain.credentials import UnreadableSecretCounts
 from app.domain.destinations import Backlog
 from app.domain.errors import ErrorCode
 from app.observability.metrics import Metrics, render_metrics
@@ -69,7 +69,7 @@ def existing_label_values() -> LabelValues:
         metrics,
         is_ready=True,
         backlog=Backlog(0, 0, None),
-        unreadable=UnreadableSecrets(None, 0, 0),
+        unreadable=UnreadableSecretCounts(None, 0, 0),
         now=NOW,
     )
     values: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))

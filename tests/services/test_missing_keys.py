@@ -37,7 +37,7 @@ from tests.webhook_tenant import open_webhook_tenant
 MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
 WHAT = "this process cannot decrypt the secrets of 2 webhooks and the credentials of 1 account."
 NOT_SET = f"SECRETS_KEY is not set: {WHAT} Set it to their key, and restart."
-CHECK = "Add their key, and restart; `post-results secrets check` names them."
+CHECK = "Add their key, and restart; `post-results secrets check` lists the affected webhooks and accounts."
 LACKS = f"SECRETS_KEY lacks a key: {WHAT} {CHECK}"
 LEFT = (
     "CREDENTIALS_KEY, which the next version does not read, encrypts {}: run `post-results secrets rotate`"
