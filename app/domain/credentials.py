@@ -124,9 +124,10 @@ def _is_file_reference(value: Mapping[str, object]) -> bool:
     )
 
 
-def lacks_worker(set_at: datetime, key_seen_at: datetime | None, now: datetime) -> bool:
+def is_unreadable_by_workers(set_at: datetime, key_seen_at: datetime | None, now: datetime) -> bool:
     """Return whether no running worker can read credentials, which were set at least KEY_GRACE ago.
 
     `key_seen_at` is the time at which a worker last reported to have their key; None if none ever did.
+    `count_accounts_without_worker` of `app.db.repositories.worker_keys` has the same rule in SQL.
     """
     return max(set_at, key_seen_at or set_at) <= now - KEY_GRACE

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from app.db.core.database import Database
-from app.db.repositories.worker_keys import worker_key_times
+from app.db.repositories.worker_keys import count_accounts_without_worker, worker_key_times
 from app.domain.accounts import AccountPublisher
+from app.domain.credentials import KEY_GRACE, is_unreadable_by_workers
 from app.domain.ids import AccountId, WorkspaceId
 from app.services.backup import backup, restore
 from app.services.missing_keys import (
@@ -35,6 +36,8 @@ from tests.webhook_rows import add_webhook
 from tests.webhook_tenant import open_webhook_tenant
 
 MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
+TICK = timedelta(milliseconds=1)
+"""Resolution of stored times."""
 WHAT = "this process cannot decrypt the secrets of 2 webhooks and the credentials of 1 account."
 NOT_SET = f"SECRETS_KEY is not set: {WHAT} Set it to their key, and restart."
 CHECK = "Add their key, and restart; `post-results secrets check` lists the affected webhooks and accounts."
@@ -268,6 +271,25 @@ async def test_account_whose_key_no_running_worker_has_shows_it_after_a_minute(
 
     assert data == {"account": {"credentialsError": NO_WORKER if is_named else None}}
     assert metrics == {"webhooks": 0, "accounts": int(is_named)}
+
+
+@pytest.mark.parametrize("set_before", [MINUTE - TICK, MINUTE, MINUTE + TICK])
+@pytest.mark.parametrize("seen_before", [None, MINUTE - TICK, MINUTE, MINUTE + TICK])
+async def test_rule_of_accounts_without_worker_is_the_same_in_python_and_sql(
+    database: Database, set_before: timedelta, seen_before: timedelta | None
+) -> None:
+    workspace = await add_workspace(database)
+    account = await add_bluesky_account(database, workspace)
+    await add_credentials(database, workspace, account, set_at=NOW - set_before)
+    seen_at = None if seen_before is None else NOW - seen_before
+    if seen_at is not None:
+        await record_keys(database, CIPHER, seen_at)
+
+    count = await count_accounts_without_worker(database.all_workspaces, NOW - KEY_GRACE)
+
+    is_expected = set_before >= MINUTE and (seen_before is None or seen_before >= MINUTE)
+    assert is_unreadable_by_workers(NOW - set_before, seen_at, NOW) is is_expected
+    assert count == is_expected
 
 
 async def test_keys_of_workers_are_read_once_for_many_accounts(database: Database) -> None:

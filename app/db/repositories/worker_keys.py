@@ -43,7 +43,10 @@ _TIMES = AllWorkspacesStatement(
 
 
 async def count_accounts_without_worker(reader: AllWorkspacesReader, before: datetime) -> int:
-    """Count the accounts whose credentials were set before a time, and whose key no worker had since."""
+    """Count the accounts whose credentials were set before a time, and whose key no worker had since.
+
+    With a time KEY_GRACE ago, this is the rule of `is_unreadable_by_workers` in SQL.
+    """
     return await reader.count(_WITHOUT_WORKER, before=before)
 
 

@@ -18,7 +18,7 @@ from app.domain.accounts import (
     HealthStatus,
     ReadinessStatus,
 )
-from app.domain.credentials import NO_CREDENTIALS, NO_WORKER_WITH_KEY, lacks_worker
+from app.domain.credentials import NO_CREDENTIALS, NO_WORKER_WITH_KEY, is_unreadable_by_workers
 from app.domain.ids import AccountId, NodeKind
 from app.domain.time_buckets import check_period
 from app.graphql.loading.field_sources import (
@@ -194,7 +194,7 @@ class Account(Node):
         if row is None:
             return NO_CREDENTIALS if self.row.publisher.needs_credentials else None
         key_seen_at = await info.context.loaders.worker_key_times_by_id.load(row.key_id)
-        if lacks_worker(row.set_at, key_seen_at, self.now):
+        if is_unreadable_by_workers(row.set_at, key_seen_at, self.now):
             return NO_WORKER_WITH_KEY
         error: str | None = row.verify_error
         return error
