@@ -40,6 +40,12 @@ _MAX_UNSENT_BYTES = 64 * 1024
 With more, a client that reads slowly seems to read nothing for minutes.
 """
 
+_MAX_PIPELINED_REQUESTS = 20
+"""Requests of a connection that may wait for the responses to those before them.
+
+A single read has thousands of small requests, so pausing the reads alone would come too late.
+"""
+
 _IDLE_CLOSE_DELAY = timedelta(seconds=0.5)
 """Time without a request after which a connection is closed at shutdown."""
 
@@ -177,6 +183,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._reads_headers, self._has_progressed = False, True
+        if len(self.pipeline) >= _MAX_PIPELINED_REQUESTS:
+            raise ValueError("Too many pipelined requests.")  # closes the connection
         refusal = self._refusal or self._host_refusal()
         if refusal is not None:
             self.scope["state"][REFUSAL] = refusal

@@ -335,7 +335,8 @@ class RecordingTransport(asyncio.Transport):
         self._protocol: asyncio.BaseProtocol | None = None
 
     def write(self, data: Any) -> None:
-        self.written.append(bytes(data))
+        if not self.is_closing():
+            self.written.append(bytes(data))
 
     def abort(self) -> None:
         self.is_aborted = True
@@ -428,6 +429,8 @@ def byte_by_byte(data: bytes, start: float = 0) -> list[tuple[float, bytes]]:
         pytest.param([(0, SLOW + HEAD[:5])], 30, 1, id="half a head during a request"),
         pytest.param([(0, SLOW), (100, HEAD)], 230, 2, id="two requests"),
         pytest.param([(0, SLOW + HEAD)], 150, 2, id="pipelined requests"),
+        pytest.param([(0, SLOW + 20 * HEAD)], 150, 21, id="20 pipelined requests"),
+        pytest.param([(0, SLOW + 9_000 * HEAD)], 0, 1, id="too many pipelined requests"),
         pytest.param([(0, READ_UPLOAD), (60, b"a"), (90, b"b")], 220, 1, id="slow body"),
         pytest.param([(0, UPLOAD), (5, b"a")], 10, 1, id="half a body behind its response"),
         pytest.param([(0, UPLOAD), (5, b"ab")], 10, 1, id="a body behind its response"),
