@@ -35,6 +35,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     release_connection: Callable[[], None] = staticmethod(lambda: None)
     """Function that is called when the connection is lost."""
     _discards_input = False
+    _are_pongs_unsent = False
+    """True while nothing is read because the client does not read the pongs to its pings."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -59,6 +61,22 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def handle_ping(self) -> None:
         if not self._discards_input:  # a ping may arrive together with unreadable data
             super().handle_ping()
+            if not self.writable.is_set():
+                self._are_pongs_unsent = True
+                self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._are_pongs_unsent:
+            self._are_pongs_unsent = False
+            if not self.read_paused:
+                self.transport.resume_reading()
+
+    async def receive(self) -> Any:
+        message = await super().receive()
+        if self._are_pongs_unsent:  # reading was resumed for the next message
+            self.transport.pause_reading()
+        return message
 
     async def send(self, message: Any) -> None:
         if message["type"] == SEND_FRAGMENT:

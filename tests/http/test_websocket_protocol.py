@@ -171,6 +171,36 @@ async def test_fragment_is_refused_once_the_connection_is_closed(pair: Connected
         await pair.server.send(fragment(b"y", more_data=False))
 
 
+async def test_pings_are_not_read_while_the_client_does_not_read_the_pongs(
+    pair: ConnectedPair,
+) -> None:
+    pair.server.pause_writing()
+    await pair.send(PING)
+    assert pair.transport.calls == ["write", "pause_reading"]
+    pair.server.resume_writing()
+    assert pair.transport.calls == ["write", "pause_reading", "resume_reading"]
+
+
+async def test_message_between_pings_does_not_resume_reading(pair: ConnectedPair) -> None:
+    pair.server.pause_writing()
+    await pair.send(PING, CLOSE_REQUEST, PING)
+    reading_calls = [call for call in pair.transport.calls if call != "write"]
+    assert pair.received == [{"type": "websocket.receive", "text": "please close"}]
+    assert reading_calls[-1] == "pause_reading"
+
+
+async def test_read_pongs_do_not_resume_reading_before_the_app_has_received_a_message(
+    pair: ConnectedPair,
+) -> None:
+    pair.server.pause_writing()
+    ping, message = (frame.serialize(mask=True, extensions=[]) for frame in (PING, CLOSE_REQUEST))
+    pair.server.data_received(ping + message)
+    pair.server.resume_writing()
+    assert "resume_reading" not in pair.transport.calls
+    await run_loop_iterations()
+    assert "resume_reading" in pair.transport.calls
+
+
 async def test_oversized_frame_closes_and_drains_connection(pair: ConnectedPair) -> None:
     pair.server.close_timeout = 0.05
     data = Frame(Opcode.TEXT, TOO_LARGE).serialize(mask=True, extensions=[])
