@@ -67,6 +67,10 @@ class HttpProtocol(HttpToolsProtocol):
     """Error of a connection above a limit."""
     _header_timer: asyncio.TimerHandle | None = None
     """Timer that closes the connection; None unless the client is sending headers."""
+    _running_cycle: RequestResponseCycle | None = None
+    """The last request that was started; in the pipeline, others may wait behind it."""
+    _may_upgrade = False
+    """True if the last request may become a WebSocket."""
     _reads_headers = False
     _has_progressed = False
     """True if the last read had the end of headers, or a part of a body."""
@@ -188,11 +192,22 @@ class HttpProtocol(HttpToolsProtocol):
         refusal = self._refusal or self._host_refusal()
         if refusal is not None:
             self.scope["state"][REFUSAL] = refusal
+        # Behind a running response, Upgrade is ignored, as RFC 9110, 7.8 permits.
+        self._may_upgrade = refusal is None and not self._is_responding
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._has_progressed = True
         super().on_body(body)
+
+    @property
+    def _is_responding(self) -> bool:
+        cycle = self._running_cycle
+        return cycle is not None and not cycle.response_complete
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running_cycle = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _host_refusal(self) -> InvalidHost | None:
         hosts = [value for name, value in self.headers if name == b"host"]
@@ -212,10 +227,10 @@ class HttpProtocol(HttpToolsProtocol):
             self._stop_header_timer()
 
     def _should_upgrade_to_ws(self) -> bool:
-        return REFUSAL not in self.scope["state"] and super()._should_upgrade_to_ws()
+        return self._may_upgrade and super()._should_upgrade_to_ws()
 
     def _unsupported_upgrade_warning(self) -> None:
-        if REFUSAL not in self.scope["state"]:
+        if self._may_upgrade:
             super()._unsupported_upgrade_warning()
 
     # Shutdown

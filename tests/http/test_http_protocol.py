@@ -209,6 +209,26 @@ async def test_few_bytes_wait_in_the_kernel_for_a_client_that_does_not_read() ->
         assert await asyncio.wait_for(sent, 10) < 1_000_000  # without the limit, four times as much
 
 
+@pytest.mark.parametrize("segments", [1, 2])
+async def test_handshake_behind_a_running_request_is_answered_without_an_upgrade(
+    segments: int,
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/slow":
+            await may_respond.wait()
+        await echo_app({**scope, "path": "/"}, receive, send)
+
+    may_respond = asyncio.Event()
+    async with serve(limits(), app) as server:
+        requests = [SLOW, WEBSOCKET_HANDSHAKE]
+        client = await server.open(*(requests if segments == 2 else [b"".join(requests)]))
+        may_respond.set()
+        responses = [await client.read_response() for _ in requests]
+
+    status_lines = [head.partition(b"\r\n")[0] for head, _ in responses]
+    assert status_lines == [b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK"]
+
+
 # Connections that are closed for new ones
 
 
