@@ -118,6 +118,8 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        # uvicorn reports the disconnect to this request only; it may be one that never starts.
+        self.cycle = self._running_cycle
         super().connection_lost(exc)
         self._stop_header_timer()
         if self._connection is not None:

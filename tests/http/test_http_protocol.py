@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 import uvicorn
-from starlette.types import Message
+from starlette.types import ASGIApp, Message
 from uvicorn.server import ServerState
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -387,11 +387,14 @@ class RecordingTransport(asyncio.Transport):
 
 
 def open_protocol(
-    connection_limits: ConnectionLimits, headers_timeout: timedelta, transport: RecordingTransport
+    connection_limits: ConnectionLimits,
+    headers_timeout: timedelta,
+    transport: RecordingTransport,
+    app: ASGIApp = timed_app,
 ) -> HttpProtocol:
     """Create the protocol of a connection."""
     config = uvicorn.Config(
-        timed_app,
+        app,
         ws=WebSocketProtocol,
         ws_ping_interval=None,
         lifespan="off",
@@ -485,6 +488,19 @@ def test_response_that_ends_a_connection_is_not_aborted_while_it_is_sent() -> No
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         assert runner.run(run()) == (0, False)
+
+
+async def test_running_request_is_notified_of_the_disconnect_of_a_client_that_pipelines() -> None:
+    async def app(scope: Any, receive: Any, _send: Any) -> None:
+        received.append((scope["path"], [(await receive())["type"] for _ in range(2)]))
+
+    received: list[tuple[str, list[str]]] = []
+    protocol = open_protocol(limits(), HEADERS_TIMEOUT, RecordingTransport(), app)
+    protocol.data_received(SLOW + HEAD)
+    await asyncio.sleep(0)
+    protocol.connection_lost(None)
+    await asyncio.sleep(0.01)
+    assert received == [("/slow", ["http.request", "http.disconnect"])]
 
 
 def test_shutdown_waits_half_a_second_for_the_request_of_a_new_connection() -> None:
