@@ -138,6 +138,13 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._update_open_connection()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._update_open_connection()
+
+    def _update_open_connection(self) -> None:
         if self._connection is not None and not self.transport.is_closing():
             self._update_state()
 

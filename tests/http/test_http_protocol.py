@@ -13,7 +13,7 @@ from uvicorn.server import ServerState
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from app.domain.errors import ServiceUnavailable
+from app.domain.errors import ServiceUnavailable, TooManyConnections
 from app.http.connection_limits import (
     MAX_REFUSED_CONNECTIONS,
     ConnectionLimits,
@@ -386,6 +386,14 @@ class RecordingTransport(asyncio.Transport):
         return self._protocol
 
 
+class FullTransport(RecordingTransport):
+    """Transport whose buffer is full after each write."""
+
+    def write(self, data: Any) -> None:
+        super().write(data)
+        cast("asyncio.Protocol", self.get_protocol()).pause_writing()
+
+
 def open_protocol(
     connection_limits: ConnectionLimits,
     headers_timeout: timedelta,
@@ -501,6 +509,20 @@ async def test_running_request_is_notified_of_the_disconnect_of_a_client_that_pi
     protocol.connection_lost(None)
     await asyncio.sleep(0.01)
     assert received == [("/slow", ["http.request", "http.disconnect"])]
+
+
+async def test_connection_is_idle_once_its_client_has_read_the_response() -> None:
+    connection_limits, transport = limits(1), FullTransport()
+    protocol = open_protocol(connection_limits, HEADERS_TIMEOUT, transport)
+    protocol.data_received(HEAD)
+    await asyncio.sleep(0.01)
+    protocol.resume_writing()  # the body follows the headers
+    await asyncio.sleep(0.01)
+    with pytest.raises(TooManyConnections):
+        connection_limits.acquire(None, lambda: None)
+    protocol.resume_writing()
+    connection_limits.acquire(None, lambda: None)
+    assert transport.is_aborted
 
 
 def test_shutdown_waits_half_a_second_for_the_request_of_a_new_connection() -> None:
