@@ -113,8 +113,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _reset_connection(self) -> None:
         """Close the connection without its regular end, which could pass for that of the response."""
-        opened: socket.socket = self.transport.get_extra_info("socket")
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        if not self.transport.is_closing():  # a lost connection has no socket
+            opened: socket.socket = self.transport.get_extra_info("socket")
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -20,7 +20,7 @@ from app.http.connection_limits import (
     ConnectionState,
 )
 from app.http.http_protocol import HttpProtocol
-from app.http.request import HttpRequest
+from app.http.request import ABORT, HttpRequest
 from app.http.responses import Response
 from app.http.websocket_protocol import WebSocketProtocol
 from tests.http.asgi import CallRecorder, VirtualTimeLoop, build_application, responding
@@ -56,6 +56,21 @@ async def test_aborted_response_closes_connection_of_client_that_does_not_read()
             await stalled.reader.read()
     (finished,) = [each for each in recorder.finished if each.request.path == "/stalled"]
     assert (finished.status, finished.request.error_codes) == (200, ("service_unavailable",))
+
+
+async def test_response_of_a_lost_connection_can_be_aborted() -> None:
+    async def app(scope: Any, receive: Any, _send: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        await asyncio.sleep(0.01)  # until the socket is closed
+        scope["state"][ABORT]()
+        aborted.set()
+
+    aborted = asyncio.Event()
+    async with serve(limits(), app) as server:
+        client = await server.open(HEAD)
+        client.close()
+        await asyncio.wait_for(aborted.wait(), 5)
 
 
 async def test_connection_above_limit_gets_503_and_is_closed() -> None:
