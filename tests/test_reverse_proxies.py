@@ -117,7 +117,7 @@ async def test_haproxy_forwards_trailers_as_the_guide_says() -> None:
 
 
 @through_each_proxy
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/%6detrics"])
 async def test_probes_are_not_public(program: str, path: str) -> None:
     app = EventApp()
     async with proxied(program, app) as (_, proxy):
