@@ -190,24 +190,28 @@ class HttpRequest(ApiRequest):
         await self._send(self._start_message(response.status, headers))
         if len(response.body) > MAX_BUFFERED_BYTES:
             await self._send_pieces(response.body)
-        await self._send({"type": "http.response.body", "body": response.body[self.body_bytes :]})
-        self.body_bytes = len(response.body)
+        else:
+            await self._send({"type": "http.response.body", "body": response.body})
+            self.body_bytes = len(response.body)
         self.is_complete = True
 
     async def _send_pieces(self, body: bytes) -> None:
-        """Send a large body, without its last piece, as fast as the client reads it.
+        """Send a large body as fast as the client reads it.
 
         Raises ClientDisconnect, and aborts the connection, if the client reads nothing for a time.
         """
         self.has_timeout = False
-        *pieces, _last = split(body)
         try:
-            for piece in pieces:
+            for piece in split(
+                body
+            ):  # one after the other: all of them would be a copy of the body
+                sent_bytes = self.body_bytes + len(piece)
+                more_body = sent_bytes < len(body)
                 async with asyncio.timeout(self._send_timeout.total_seconds()):
                     await self._send(
-                        {"type": "http.response.body", "body": piece, "more_body": True}
+                        {"type": "http.response.body", "body": piece, "more_body": more_body}
                     )
-                self.body_bytes += len(piece)
+                self.body_bytes = sent_bytes
         except TimeoutError:
             self.has_client_left = True
             self.abort()

@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import re
+import tracemalloc
 from datetime import timedelta
 from uuid import UUID
 
@@ -83,10 +84,11 @@ async def test_large_body_is_sent_in_pieces_without_the_request_timeout() -> Non
     assert (request.body_bytes, status) == (len(body), 200)
 
 
-async def test_client_that_reads_nothing_of_a_large_body_is_disconnected() -> None:
+@pytest.mark.parametrize("pieces", [4, 19], ids=["in the middle", "before the last piece"])
+async def test_client_that_reads_nothing_of_a_large_body_is_disconnected(pieces: int) -> None:
     class StoppedReader(ASGIClient):
         async def send(self, message: Message) -> None:
-            if len(self.sent) == 5:
+            if len(self.sent) == pieces + 1:
                 await asyncio.Event().wait()
             await super().send(message)
 
@@ -99,24 +101,45 @@ async def test_client_that_reads_nothing_of_a_large_body_is_disconnected() -> No
     )
     client = StoppedReader()
     scope = {**http_scope(), "state": {ABORT: is_aborted.set}}
-    await app(scope, client.receive, client.send)
+    async with asyncio.timeout(5):
+        await app(scope, client.receive, client.send)
 
-    assert (is_aborted.is_set(), len(client.body)) == (True, 4 * PIECE_BYTES)
+    assert (is_aborted.is_set(), len(client.body)) == (True, pieces * PIECE_BYTES)
     ((request, status, _),) = recorder.finished
-    assert (request.body_bytes, status) == (4 * PIECE_BYTES, 499)
+    assert (request.body_bytes, status) == (pieces * PIECE_BYTES, 499)
+
+
+class WaitingReader(ASGIClient):
+    """Client that reads the body only from `may_read` on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_read = asyncio.Event()
+
+    async def send(self, message: Message) -> None:
+        if self.sent:
+            await self.may_read.wait()
+        await super().send(message)
+
+
+async def test_large_body_is_not_copied_while_it_waits() -> None:
+    body, client = large_body(100), WaitingReader()
+    app = build_application(responding(BytesResponse(body, 200, ())))
+    tracemalloc.start()
+    try:
+        waiting = asyncio.create_task(app(http_scope(), client.receive, client.send))
+        await asyncio.sleep(0.01)
+        waiting_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    client.may_read.set()
+    await waiting
+
+    assert client.body == body
+    assert waiting_bytes < len(body) / 5
 
 
 async def test_large_bodies_that_wait_are_limited_and_others_are_sent() -> None:
-    class WaitingReader(ASGIClient):
-        def __init__(self) -> None:
-            super().__init__()
-            self.may_read = asyncio.Event()
-
-        async def send(self, message: Message) -> None:
-            if self.sent:
-                await self.may_read.wait()
-            await super().send(message)
-
     async def respond(request: HttpRequest) -> Response:
         return HELLO if request.path == "/small" else BytesResponse(large_body(20), 200, ())
 
