@@ -126,11 +126,17 @@ class HttpApplication:
     def _count_memory(
         self, request: HttpRequest, response: Response
     ) -> AbstractContextManager[None]:
-        """Count the memory of a large response while the context is open; raises ServiceUnavailable."""
+        """Count the memory of a large response while the context is open.
+
+        Raises ServiceUnavailable above the limit, except for a request that may have changed something: its
+        client has to receive the result.
+        """
         if not isinstance(response, BytesResponse) or len(response.body) <= MAX_BUFFERED_BYTES:
             return nullcontext()
         sizes: dict[Hashable, int] = {id(response.body): len(response.body)}
-        return self._response_budget.reserve(request.api_key_id, sizes)
+        budget = self._response_budget
+        count = budget.reserve if request.is_safe else budget.count
+        return count(request.api_key_id, sizes)
 
     async def _answer_exception(self, request: HttpRequest, exception: Exception) -> None:
         if not isinstance(exception, RequestError):

@@ -37,6 +37,12 @@ class MemoryBudget:
     def reserve(self, key: Hashable, sizes: Mapping[Hashable, int]) -> Iterator[None]:
         """Count the objects while the context is open; raises what `check` raises."""
         self.check(key, sizes)
+        with self.count(key, sizes):
+            yield
+
+    @contextmanager
+    def count(self, key: Hashable, sizes: Mapping[Hashable, int]) -> Iterator[None]:
+        """Count the objects while the context is open, also above the limit."""
         of_key = self._by_key.setdefault(key, _HeldObjects())
         for item, size in sizes.items():
             self._total.add(item, size)

@@ -39,6 +39,7 @@ MAX_BUFFERED_BYTES = 256 * 1024
 _NO_STATE: Mapping[str, Any] = MappingProxyType({})
 _NO_PATH_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 _STATUSES_WITHOUT_CONTENT = (204, 304)
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _CLOSE_CONNECTION = ((b"connection", b"close"),)
 
 
@@ -170,6 +171,11 @@ class HttpRequest(ApiRequest):
     @property
     def is_probe(self) -> bool:
         return self.path.removeprefix(self.root_path) in PROBE_PATHS
+
+    @property
+    def is_safe(self) -> bool:
+        """True for a request that changes nothing: of a safe method (RFC 9110, 9.2.1), or a GraphQL query."""
+        return self.method in _SAFE_METHODS or self.operation_type == "query"
 
     def raise_refusal(self) -> None:
         """Raise the error with which the server refuses the request, except for probes above a limit."""

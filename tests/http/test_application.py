@@ -139,6 +139,33 @@ async def test_large_body_is_not_copied_while_it_waits() -> None:
     assert waiting_bytes < len(body) / 5
 
 
+@pytest.mark.parametrize(
+    ("method", "operation_type", "status"),
+    [
+        ("GET", None, 503),
+        ("POST", "query", 503),
+        ("POST", "mutation", 200),
+        ("PATCH", None, 200),
+    ],
+)
+async def test_result_of_a_change_is_sent_however_many_large_bodies_wait(
+    method: str, operation_type: str | None, status: int
+) -> None:
+    async def respond(request: HttpRequest) -> Response:
+        request.operation_type = operation_type
+        return BytesResponse(large_body(20), 200, ())
+
+    app = build_application(respond, max_response_bytes=30 * PIECE_BYTES)
+    first = WaitingReader()
+    waiting = asyncio.create_task(app(http_scope(), first.receive, first.send))
+    await asyncio.sleep(0.01)
+
+    assert (await send_request(app, scope=http_scope(method))).status == status
+
+    first.may_read.set()
+    await waiting
+
+
 async def test_large_bodies_that_wait_are_limited_and_others_are_sent() -> None:
     async def respond(request: HttpRequest) -> Response:
         return HELLO if request.path == "/small" else BytesResponse(large_body(20), 200, ())
