@@ -35,7 +35,7 @@ from app.graphql.transport.http import GraphQLEndpoint, graphql_error_response
 from app.graphql.transport.websocket import GraphQLWebSocketEndpoint, WebSocketConfig
 from app.health import probe_routes
 from app.http.application import HttpApplication, new_request_id
-from app.http.concurrency import ConcurrencyLimiter
+from app.http.concurrency import ConcurrencyLimiter, EvictingLimiter
 from app.http.cors import Cors
 from app.http.fair_queue import FairQueue
 from app.http.memory_budget import MemoryBudget
@@ -418,10 +418,8 @@ def _websocket_config(
             max_total=settings.max_sockets,
             max_per_key=settings.max_subscriptions_per_key,
         ),
-        unauthenticated_limiter=ConcurrencyLimiter(
-            "unauthenticated WebSockets",
-            max_total=max(1, settings.max_sockets // _UNAUTHENTICATED_SOCKET_DIVISOR),
-            max_per_key=settings.max_sockets,
+        unauthenticated_limiter=EvictingLimiter(
+            max(1, settings.max_sockets // _UNAUTHENTICATED_SOCKET_DIVISOR)
         ),
         max_operations=settings.max_subscriptions_per_socket,
         operation_timeout=settings.request_timeout,

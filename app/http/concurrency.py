@@ -1,6 +1,6 @@
 """Limits concurrent streams, per API key and in total."""
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
@@ -58,3 +58,25 @@ class ConcurrencyLimiter:
             self._counts[key] -= 1
             if not self._counts[key]:
                 del self._counts[key]
+
+
+class EvictingLimiter:
+    """Limiter of open streams in which a new one takes the slot of the oldest."""
+
+    def __init__(self, max_total: int) -> None:
+        self._max_total = max_total
+        self._close_functions: OrderedDict[object, Callable[[], None]] = OrderedDict()
+        """Functions that close the streams, by slot, the oldest first."""
+
+    @contextmanager
+    def acquire(self, close: Callable[[], None]) -> Iterator[None]:
+        """Hold a slot during the context, or until `close` is called, for a new stream at the limit."""
+        if len(self._close_functions) >= self._max_total:
+            _slot, close_oldest = self._close_functions.popitem(last=False)
+            close_oldest()
+        slot = object()
+        self._close_functions[slot] = close
+        try:
+            yield
+        finally:
+            self._close_functions.pop(slot, None)

@@ -43,7 +43,7 @@ from app.graphql.transport.websocket_messages import (
     Subscribe,
     read_message,
 )
-from app.http.concurrency import ConcurrencyLimiter
+from app.http.concurrency import ConcurrencyLimiter, EvictingLimiter
 from app.http.fair_queue import FairQueue
 from app.http.headers import parse_bearer
 from app.http.request import KEEP_OPEN, ApiRequest
@@ -66,6 +66,8 @@ _ABNORMAL_CLOSURE = 1006
 
 _TIMEOUT_RETRY_SECONDS = 5
 
+_EVICTED = "Too many WebSockets are open that have not authenticated. Connect again."
+
 _PROXY_MUST_CHECK = "Connect again, so that the proxy checks whether you are still signed in."
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -86,8 +88,8 @@ class WebSocketConfig:
     read_session: ReadSession
     """Function that returns the session of a handshake."""
     authenticated_limiter: ConcurrencyLimiter
-    unauthenticated_limiter: ConcurrencyLimiter
-    """Limiter of WebSockets that have not authenticated yet, all under one key."""
+    unauthenticated_limiter: EvictingLimiter
+    """Limiter of WebSockets that have not authenticated yet."""
     max_operations: int
     """Number of operations that may run on one WebSocket at a time."""
     operation_timeout: timedelta
@@ -183,7 +185,8 @@ class GraphQLWebSocket:
         self._operations: dict[str, asyncio.Task[None]] = {}
         """Running operations by id, without those that the client has completed."""
         self._operation_tasks: set[asyncio.Task[None]] = set()
-        """All running operations, also those that the client has completed and that still stop."""
+        """All running operations, also those that the client has completed and that still stop, and the
+        task of `_evict`."""
         self._send_lock = asyncio.Lock()
         """Lock of the text message that is being sent."""
         self._fragments_task: asyncio.Task[None] | None = None
@@ -211,11 +214,7 @@ class GraphQLWebSocket:
             self._log_end()
 
     async def _run(self) -> None:
-        try:
-            self._slot.enter_context(self._config.unauthenticated_limiter.acquire(None))
-        except PostResultsError as error:
-            await self._close(CloseCode.TRY_AGAIN_LATER, error.message)
-            return
+        self._slot.enter_context(self._config.unauthenticated_limiter.acquire(self._evict))
         read_task = self._loop.create_task(self._read_messages())
         watch_task = self._loop.create_task(self._watch_timeouts())
         with self._slot:
@@ -232,6 +231,12 @@ class GraphQLWebSocket:
             if not task.cancelled() and (failure := task.exception()):
                 logger.error("socket failed", exc_info=failure)
                 await self._close(CloseCode.INTERNAL_SERVER_ERROR, MASKED_MESSAGE)
+
+    def _evict(self) -> None:
+        """Close the WebSocket for a new one, as its client has not authenticated."""
+        task = self._loop.create_task(self._close(CloseCode.TRY_AGAIN_LATER, _EVICTED))
+        self._operation_tasks.add(task)
+        task.add_done_callback(self._operation_tasks.discard)
 
     async def _read_messages(self) -> None:
         """Handle messages until the client disconnects or the WebSocket is closed."""

@@ -102,24 +102,26 @@ async def test_other_paths_reject_websockets(live_tenant: LiveTenant, path: str)
         }
 
 
-async def test_unauthenticated_sockets_have_their_own_limit(live_tenant: LiveTenant) -> None:
-    settings = replace(
-        UNLIMITED_SETTINGS, max_sockets=4
-    )  # so one unauthenticated socket is allowed
-    async with app_lifespan(live_tenant.database, settings=settings) as app:
-        for _ in range(2):
-            async with (
-                connect_and_init(app, live_tenant.token),
-                connect_and_init(app, live_tenant.token),
-                connect(app) as unauthenticated,
-            ):
-                assert await unauthenticated.wait_accepted() == PROTOCOL
-                async with connect(app) as another:
-                    assert await another.wait_accepted() == PROTOCOL
-                    assert await another.wait_closed() == (
-                        1013,
-                        "Too many unauthenticated WebSockets are open on this server. Try again in 5 s.",
-                    )
+async def test_new_socket_takes_the_place_of_the_oldest_that_has_not_authenticated(
+    live_tenant: LiveTenant,
+) -> None:
+    settings = replace(UNLIMITED_SETTINGS, max_sockets=8)  # two of which need not authenticate
+    async with (
+        app_lifespan(live_tenant.database, settings=settings) as app,
+        connect_and_init(app, live_tenant.token) as authenticated,
+        connect(app) as first,
+        connect(app) as second,
+    ):
+        assert await first.wait_accepted() == await second.wait_accepted() == PROTOCOL
+        async with connect_and_init(app, live_tenant.token), connect(app) as third:
+            assert await first.wait_closed() == (
+                1013,
+                "Too many WebSockets are open that have not authenticated. Connect again.",
+            )
+            assert await third.wait_accepted() == PROTOCOL
+            for socket in (authenticated, second, third):
+                socket.send(type="ping")
+                assert await socket.receive() == {"type": "pong"}
 
 
 @pytest.mark.parametrize("is_valid", [True, False])
