@@ -178,11 +178,23 @@ class HttpProtocol(HttpToolsProtocol):
             self._header_timer = None
 
     def _refuse_headers(self) -> None:
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+        if self._is_sending_response:
+            self.transport.abort()
+        else:
             self.transport.write(_HEADERS_TOO_LARGE)
             self.transport.close()
-        else:  # trailers of a request whose response has started
+
+    def send_400_response(self, msg: str) -> None:
+        if self._is_sending_response:
             self.transport.abort()
+        else:
+            super().send_400_response(msg)
+
+    @property
+    def _is_sending_response(self) -> bool:
+        """True if an error of the parser would be written into a response."""
+        cycle = self._responding_cycle
+        return cycle is not None and cycle.response_started
 
     # Callbacks of the parser
 
@@ -203,7 +215,7 @@ class HttpProtocol(HttpToolsProtocol):
         if refusal is not None:
             self.scope["state"][REFUSAL] = refusal
         # Behind a running response, Upgrade is ignored, as RFC 9110, 7.8 permits.
-        self._may_upgrade = refusal is None and not self._is_responding
+        self._may_upgrade = refusal is None and self._responding_cycle is None
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -211,9 +223,10 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     @property
-    def _is_responding(self) -> bool:
+    def _responding_cycle(self) -> RequestResponseCycle | None:
+        """The running request whose response is not complete."""
         cycle = self._running_cycle
-        return cycle is not None and not cycle.response_complete
+        return None if cycle is None or cycle.response_complete else cycle
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running_cycle = cycle

@@ -540,6 +540,25 @@ async def test_connection_is_idle_once_its_client_has_read_the_response() -> Non
     assert transport.is_aborted
 
 
+@pytest.mark.parametrize(
+    "reads",
+    [[b"\x00"], [HEAD + b"\x00"], [HEAD + HEAD[:-2], b"X-Large: ", 70_000 * b"x"]],
+    ids=["invalid request", "invalid request behind another one", "large headers behind a request"],
+)
+async def test_error_of_a_later_request_is_not_written_into_a_response(reads: list[bytes]) -> None:
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.Event().wait()
+
+    transport = RecordingTransport()
+    protocol = open_protocol(limits(), HEADERS_TIMEOUT, transport, app)
+    protocol.data_received(HEAD)
+    await asyncio.sleep(0.01)
+    for data in reads:
+        protocol.data_received(data)
+    assert (len(transport.written), transport.is_aborted) == (1, True)
+
+
 def test_shutdown_waits_half_a_second_for_the_request_of_a_new_connection() -> None:
     async def run() -> float | None:
         transport = RecordingTransport()
