@@ -170,6 +170,7 @@ class HttpProtocol(HttpToolsProtocol):
                     self._headers_timeout, self.transport.abort
                 )
         elif not self.flow.write_paused:  # otherwise the client still receives the response
+            self._stop_header_timer()
             self._connection.change_state(ConnectionState.IDLE)
 
     def _stop_header_timer(self) -> None:
@@ -200,6 +201,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._unset_keepalive_if_required()  # of a late body in the same read
         self._reads_headers = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -231,6 +233,16 @@ class HttpProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running_cycle = cycle
         super()._start_asgi_task(cycle, app)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        cycle = self.cycle
+        if cycle is not None and cycle.response_complete and cycle.more_body:
+            # the body of a request that was answered before; uvicorn ignores its end
+            cycle.more_body = False
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def _host_refusal(self) -> InvalidHost | None:
         hosts = [value for name, value in self.headers if name == b"host"]

@@ -338,19 +338,23 @@ WEBSOCKET_HANDSHAKE = (
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
 UPLOAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
+LONG = b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n"
 READ_UPLOAD = UPLOAD.replace(b"/ ", b"/upload ", 1)
 HEADERS_TIMEOUT = timedelta(seconds=10)
 KEEP_ALIVE_SECONDS = 130
 SLOW_SECONDS = 20
+LONG_SECONDS = 200
 
 
 async def timed_app(scope: Any, receive: Any, send: Any) -> None:
-    """Answer `/upload` after its body, `/slow` after 20 s, and other requests immediately."""
+    """Answer `/upload` after its body, `/slow` after 20 s, `/long` after 200 s, and others immediately."""
     if scope["type"] == "websocket":
         await echo_app(scope, receive, send)
         return
     if scope["path"] == "/slow":
         await asyncio.sleep(SLOW_SECONDS)
+    if scope["path"] == "/long":
+        await asyncio.sleep(LONG_SECONDS)
     while scope["path"] == "/upload" and (await receive()).get("more_body"):
         pass
     await send(
@@ -479,7 +483,14 @@ def byte_by_byte(data: bytes, start: float = 0) -> list[tuple[float, bytes]]:
         pytest.param([(0, SLOW + 9_000 * HEAD)], 0, 1, id="too many pipelined requests"),
         pytest.param([(0, READ_UPLOAD), (60, b"a"), (90, b"b")], 220, 1, id="slow body"),
         pytest.param([(0, UPLOAD), (5, b"a")], 10, 1, id="half a body behind its response"),
-        pytest.param([(0, UPLOAD), (5, b"ab")], 10, 1, id="a body behind its response"),
+        pytest.param([(0, UPLOAD), (5, b"ab")], 135, 1, id="a body behind its response"),
+        pytest.param(
+            [(0, UPLOAD), (5, b"ab" + HEAD[:5])], 10, 1, id="half a head behind a late body"
+        ),
+        pytest.param(
+            [(0, UPLOAD), (5, b"ab" + LONG)], 335, 2, id="long request behind a late body"
+        ),
+        pytest.param([(0, UPLOAD), (5, b"ab" + WEBSOCKET_HANDSHAKE)], None, 2, id="late handshake"),
         pytest.param([(0, UPLOAD), (5, b"ab" + HEAD)], 135, 2, id="request behind a late body"),
         pytest.param([(0, WEBSOCKET_HANDSHAKE)], None, 1, id="handshake"),
         pytest.param(byte_by_byte(WEBSOCKET_HANDSHAKE), 10, 0, id="slow handshake"),
