@@ -3,10 +3,12 @@
 import asyncio
 import socket
 import struct
+import sys
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.domain.errors import InvalidHost, PostResultsError, TooManyConnections
@@ -232,6 +234,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running_cycle = cycle
+        if cycle.scope["http_version"] == "1.0":
+            app = _without_chunks(app, cycle)
         super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
@@ -284,6 +288,30 @@ class HttpProtocol(HttpToolsProtocol):
         if cycle is not None and self.timeout_keep_alive_task is not None:
             idle_since = self.timeout_keep_alive_task.when() - self.timeout_keep_alive
         self.loop.call_at(idle_since + _IDLE_CLOSE_DELAY.total_seconds(), super().shutdown)
+
+
+def _without_chunks(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
+    """Wrap the app of an HTTP/1.0 request, whose client knows no chunks (RFC 9112, 6.1).
+
+    A body without Content-Length ends with the connection, which uvicorn closes after each such request.
+    """
+    has_length = True
+
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_unchunked(message: Message) -> None:
+            nonlocal has_length
+            if message["type"] == "http.response.start":
+                names = [name.lower() for name, _ in message.get("headers", ())]
+                has_length = b"content-length" in names
+                if not has_length:
+                    cycle.chunked_encoding, cycle.expected_content_length = False, sys.maxsize
+            elif not has_length and not message.get("more_body", False):
+                cycle.expected_content_length = len(message.get("body", b""))
+            await send(message)
+
+        await app(scope, receive, send_unchunked)
+
+    return run
 
 
 def _limit_unsent_bytes(opened: socket.socket) -> None:

@@ -244,6 +244,38 @@ async def test_handshake_behind_a_running_request_is_answered_without_an_upgrade
     assert status_lines == [b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK"]
 
 
+async def stream_app(scope: Any, receive: Any, send: Any) -> None:
+    """Send a body without Content-Length, or for `/incomplete` only its first part."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"one\n", "more_body": True})
+    if scope["path"] == "/incomplete":
+        scope["state"][ABORT]()
+    else:
+        await send({"type": "http.response.body", "body": b"two\n"})
+
+
+async def test_stream_to_a_client_of_http_1_0_is_not_chunked_and_ends_with_the_connection() -> None:
+    async with serve(limits(), stream_app) as server:
+        client = await server.open(b"GET / HTTP/1.0\r\n\r\n")
+        head, _, body = (await client.response()).partition(b"\r\n\r\n")
+    assert (b"transfer-encoding" in head.lower(), body) == (False, b"one\ntwo\n")
+
+
+async def test_incomplete_stream_to_a_client_of_http_1_0_is_reset() -> None:
+    async with serve(limits(), stream_app) as server:
+        client = await server.open(b"GET /incomplete HTTP/1.0\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            await client.reader.read()
+
+
+async def test_response_with_a_length_to_a_client_of_http_1_0_is_complete() -> None:
+    async with serve(limits()) as server:
+        client = await server.open(b"GET / HTTP/1.0\r\n\r\n")
+        head, _, body = (await client.response()).partition(b"\r\n\r\n")
+    assert b"content-length: 5" in head.split(b"\r\n")
+    assert body == b"hello"
+
+
 # Connections that are closed for new ones
 
 
