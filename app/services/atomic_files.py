@@ -34,12 +34,17 @@ def atomic_file(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def open_atomic_file(file: Path) -> Iterator[BinaryIO]:
-    """Open an `atomic_file` for writing; what is no regular file, such as a pipe, is written directly."""
+    """Open a `atomic_file` for writing, with the permissions of the file that it replaces.
+
+    What is no regular file, such as a pipe, is written directly.
+    """
     if file.exists() and not file.is_file():
         with file.open("wb") as opened:
             yield opened
         return
     with atomic_file(file.resolve()) as incomplete, incomplete.open("wb") as opened:
+        with suppress(FileNotFoundError):  # a new file has those of the umask
+            shutil.copymode(file, incomplete)
         yield opened
 
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from stat import S_IMODE
 
 import pytest
 
@@ -42,6 +43,16 @@ def test_file_gets_its_name_when_it_is_complete(tmp_path: Path) -> None:
         raise LookupError
     assert file.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])
+def test_file_keeps_its_permissions_when_it_is_replaced(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "results.csv"
+    file.touch()
+    file.chmod(mode)
+    with open_complete_file(file) as opened:
+        opened.write(b"new")
+    assert (file.read_bytes(), S_IMODE(file.stat().st_mode)) == (b"new", mode)
 
 
 def test_file_behind_a_link_is_replaced(tmp_path: Path) -> None:
