@@ -15,7 +15,7 @@ from app.domain.errors import InvalidHost, PostResultsError, TooManyConnections
 from app.http.connection_limits import Connection, ConnectionLimits, ConnectionState
 from app.http.headers import host_problem
 from app.http.request import ABORT, FROM_TRUSTED_PROXY, KEEP_OPEN, REFUSAL
-from app.http.websocket_protocol import WebSocketProtocol
+from app.http.websocket_protocol import MAX_WRITE_BUFFER_BYTES, WebSocketProtocol
 
 _REFUSED_TIMEOUT = timedelta(seconds=5)
 """Time for a refused connection to send its request and to receive the response."""
@@ -91,6 +91,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=MAX_WRITE_BUFFER_BYTES)
         _limit_unsent_bytes(transport.get_extra_info("socket"))
         address = self.client[0] if self.client else None
         try:

@@ -15,8 +15,8 @@ It has `data`, a part of the UTF-8 of the text, and `more_data`, which is false 
 fragment waits until the fragments before it are sent. No other text may be sent between them.
 """
 
-_MAX_BUFFERED_BYTES = 16 * 1024
-"""Unsent bytes of a connection from which further messages wait."""
+MAX_WRITE_BUFFER_BYTES = 16 * 1024
+"""Unsent bytes of a connection, also of HTTP, from which further messages wait."""
 
 _SERVICE_RESTART = 1012
 """Close code of the IANA registry: the service restarts, and the client may reconnect."""
@@ -40,7 +40,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        transport.set_write_buffer_limits(high=_MAX_BUFFERED_BYTES)
+        transport.set_write_buffer_limits(high=MAX_WRITE_BUFFER_BYTES)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

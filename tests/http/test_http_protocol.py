@@ -402,6 +402,7 @@ class RecordingTransport(asyncio.Transport):
         super().__init__()
         self.closed_at: float | None = None
         self.is_aborted = False
+        self.max_buffered_bytes: int | None = None
         self.written: list[bytes] = []
         self._protocol: asyncio.BaseProtocol | None = None
 
@@ -421,7 +422,8 @@ class RecordingTransport(asyncio.Transport):
         return self.closed_at is not None
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        pass
+        assert low is None
+        self.max_buffered_bytes = high
 
     def pause_reading(self) -> None:
         pass
@@ -567,6 +569,12 @@ async def test_running_request_is_notified_of_the_disconnect_of_a_client_that_pi
     protocol.connection_lost(None)
     await asyncio.sleep(0.01)
     assert received == [("/slow", ["http.request", "http.disconnect"])]
+
+
+async def test_few_bytes_wait_in_the_connection_for_a_client_that_does_not_read() -> None:
+    transport = RecordingTransport()
+    open_protocol(limits(), HEADERS_TIMEOUT, transport)
+    assert transport.max_buffered_bytes == 16 * 1024
 
 
 async def test_connection_is_idle_once_its_client_has_read_the_response() -> None:

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from starlette.types import Message, Send
 
 from app.http.responses import PIECE_BYTES
+from app.http.websocket_protocol import MAX_WRITE_BUFFER_BYTES
 
-CONNECTION_BUFFER_BYTES = 64 * 1024 + 2 * PIECE_BYTES
-"""Memory of what a connection has copied: asyncio's limit, and a piece with its frame, which is a copy."""
+CONNECTION_BUFFER_BYTES = MAX_WRITE_BUFFER_BYTES + 2 * PIECE_BYTES
+"""Memory of what a connection has copied: its limit, and a piece with its frame, which is a copy."""
 
 
 class StallDetectingSend:
