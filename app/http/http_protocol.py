@@ -172,9 +172,10 @@ class HttpProtocol(HttpToolsProtocol):
                 self._header_timer = self.loop.call_later(
                     self._headers_timeout, self.transport.abort
                 )
-        elif not self.flow.write_paused:  # otherwise the client still receives the response
+        else:
             self._stop_header_timer()
-            self._connection.change_state(ConnectionState.IDLE)
+            if not self.flow.write_paused:  # otherwise the client still receives the response
+                self._connection.change_state(ConnectionState.IDLE)
 
     def _stop_header_timer(self) -> None:
         if self._header_timer is not None:

@@ -610,6 +610,22 @@ async def test_error_of_a_later_request_is_not_written_into_a_response(reads: li
     assert (len(transport.written), transport.is_aborted) == (1, True)
 
 
+def test_response_is_not_aborted_while_it_is_sent_after_a_late_body() -> None:
+    async def run() -> bool:
+        transport = FullTransport()
+        protocol = open_protocol(limits(), HEADERS_TIMEOUT, transport)
+        protocol.data_received(UPLOAD)
+        await asyncio.sleep(1)
+        protocol.resume_writing()  # the body follows the headers
+        await asyncio.sleep(1)
+        protocol.data_received(b"ab")
+        await asyncio.sleep(60)
+        return transport.is_aborted
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        assert not runner.run(run())
+
+
 def test_shutdown_waits_half_a_second_for_the_request_of_a_new_connection() -> None:
     async def run() -> float | None:
         transport = RecordingTransport()
