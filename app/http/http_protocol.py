@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from app.domain.errors import InvalidHost, PostResultsError, TooManyConnections
 from app.http.connection_limits import Connection, ConnectionLimits, ConnectionState
 from app.http.headers import host_problem
-from app.http.request import ABORT, FROM_TRUSTED_PROXY, KEEP_OPEN, REFUSAL
+from app.http.request import ABORT, ALLOW_CLOSING, FROM_TRUSTED_PROXY, KEEP_OPEN, REFUSAL
 from app.http.websocket_protocol import MAX_WRITE_BUFFER_BYTES, WebSocketProtocol
 
 _REFUSED_TIMEOUT = timedelta(seconds=5)
@@ -71,6 +71,8 @@ class HttpProtocol(HttpToolsProtocol):
     """Timer that closes the connection; None unless the client is sending headers."""
     _running_cycle: RequestResponseCycle | None = None
     """The last request that was started; in the pipeline, others may wait behind it."""
+    _may_be_closed = False
+    """True if the running request does not keep the connection from being closed for a new one."""
     _may_upgrade = False
     """True if the last request may become a WebSocket."""
     _reads_headers = False
@@ -106,6 +108,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.app_state = {
             **self.app_state,
             ABORT: self._reset_connection,
+            ALLOW_CLOSING: self._allow_closing,
             FROM_TRUSTED_PROXY: self._limits.is_trusted_proxy(address),
             KEEP_OPEN: self._connection.keep_open,
         }
@@ -113,6 +116,11 @@ class HttpProtocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_later(
             self._headers_timeout, self.timeout_keep_alive_handler
         )
+
+    def _allow_closing(self) -> None:
+        """Let a new connection take the place of this one until its next request starts."""
+        self._may_be_closed = True
+        self._update_open_connection()
 
     def _reset_connection(self) -> None:
         """Close the connection without its regular end, which could pass for that of the response."""
@@ -159,7 +167,9 @@ class HttpProtocol(HttpToolsProtocol):
         if cycle is not None and not cycle.response_complete:
             self._stop_header_timer()
             self._connection.change_state(
-                ConnectionState.INCOMPLETE if cycle.more_body else ConnectionState.BUSY
+                ConnectionState.INCOMPLETE
+                if cycle.more_body or self._may_be_closed
+                else ConnectionState.BUSY
             )
         elif (
             cycle is None
@@ -236,6 +246,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running_cycle = cycle
+        self._may_be_closed = False
         if cycle.scope["http_version"] == "1.0":
             app = _without_chunks(app, cycle)
         super()._start_asgi_task(cycle, app)

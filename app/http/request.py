@@ -15,7 +15,7 @@ from app.domain.ids import SessionId
 from app.domain.sessions import Credential
 from app.http.headers import parse_bearer, parse_query_string
 from app.http.paths import PROBE_PATHS
-from app.http.responses import BytesResponse, RawHeader, Response, split
+from app.http.responses import PIECE_BYTES, BytesResponse, RawHeader, Response, split
 from app.observability.request_recorder import RequestRecord
 
 REFUSAL = "refusal"
@@ -29,6 +29,12 @@ Until then, its connection may be closed for a new one.
 
 ABORT = "abort"
 """Key in the state of a scope: the function that resets the connection."""
+
+ALLOW_CLOSING = "allow_closing"
+"""Key in the state of a scope: the function to call if a new connection may take the place of this one.
+
+It applies until the next request.
+"""
 
 FROM_TRUSTED_PROXY = "from_trusted_proxy"
 """Key in the state of a scope: True if the connection is that of a trusted proxy."""
@@ -194,6 +200,9 @@ class HttpRequest(ApiRequest):
         if response.status not in _STATUSES_WITHOUT_CONTENT:
             headers.append((b"content-length", b"%d" % len(response.body)))
         await self._send(self._start_message(response.status, headers))
+        if len(response.body) > PIECE_BYTES and self.api_key_id is None and self.session_id is None:
+            # A stranger who reads slowly keeps no others out.
+            self.scope.get("state", _NO_STATE).get(ALLOW_CLOSING, lambda: None)()
         if len(response.body) > MAX_BUFFERED_BYTES:
             await self._send_pieces(response.body)
         else:

@@ -34,7 +34,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def open_atomic_file(file: Path) -> Iterator[BinaryIO]:
-    """Open a `atomic_file` for writing, with the permissions of the file that it replaces.
+    """Open an `atomic_file` for writing, with the permissions of the file that it replaces.
 
     What is no regular file, such as a pipe, is written directly.
     """

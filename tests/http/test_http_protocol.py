@@ -5,6 +5,7 @@ import sys
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 import uvicorn
@@ -14,6 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from app.domain.errors import ServiceUnavailable, TooManyConnections
+from app.domain.ids import ApiKeyId
 from app.http.connection_limits import (
     MAX_REFUSED_CONNECTIONS,
     ConnectionLimits,
@@ -21,7 +23,7 @@ from app.http.connection_limits import (
 )
 from app.http.http_protocol import HttpProtocol
 from app.http.request import ABORT, HttpRequest
-from app.http.responses import Response
+from app.http.responses import BytesResponse, Response
 from app.http.websocket_protocol import WebSocketProtocol
 from tests.http.asgi import CallRecorder, VirtualTimeLoop, build_application, responding
 from tests.http.protocol_server import NO_HEADERS_TIMEOUT, OK, echo_app, limits, serve
@@ -323,6 +325,25 @@ async def test_connection_whose_client_receives_a_response_is_not_closed_for_oth
         assert len((await receiving.read_response())[1]) == LARGE
         await server.wait_for_status(200)
         assert await receiving.response() == b""
+
+
+@pytest.mark.parametrize(("key_id", "status"), [(None, 200), (ApiKeyId(UUID(int=1)), 503)])
+async def test_connection_of_a_large_response_is_closed_for_others_unless_its_client_has_a_key(
+    key_id: ApiKeyId | None, status: int
+) -> None:
+    async def respond(request: HttpRequest) -> Response:
+        if request.path != "/large":
+            return OK
+        request.api_key_id = key_id
+        return BytesResponse(bytes(LARGE), 200, ())
+
+    async with serve(limits(1), build_application(respond, CallRecorder())) as server:
+        slow = await server.open()
+        slow.stop_reading()
+        await slow.send(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.sleep(0.2)
+        assert await server.status() == status
+        slow.close()
 
 
 async def test_request_on_an_idle_connection_protects_it() -> None:

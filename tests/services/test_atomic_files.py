@@ -50,7 +50,7 @@ def test_file_keeps_its_permissions_when_it_is_replaced(tmp_path: Path, mode: in
     file = tmp_path / "results.csv"
     file.touch()
     file.chmod(mode)
-    with open_complete_file(file) as opened:
+    with open_atomic_file(file) as opened:
         opened.write(b"new")
     assert (file.read_bytes(), S_IMODE(file.stat().st_mode)) == (b"new", mode)
 
