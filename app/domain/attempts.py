@@ -65,21 +65,30 @@ class Publication:
     platform_post_url: str | None
     published_at: datetime
 
-    @property
-    def identity(self) -> tuple[bool, str | None]:
-        """Value that distinguishes the publication: the id on the platform, or without one, the normal URL.
+    def has_same_id(self, other: "Publication") -> bool:
+        """Return whether both have the same id on the platform."""
+        return self.platform_post_id is not None and self.platform_post_id == other.platform_post_id
 
-        The first part is true for an id.
-        """
-        if self.platform_post_id is not None:
-            return True, self.platform_post_id
-        return False, self.platform_post_url and normalize_url(self.platform_post_url)
+    def has_same_url(self, other: "Publication") -> bool:
+        """Return whether both have the same normal URL, and not both have an id, which would decide."""
+        has_one_id_at_most = self.platform_post_id is None or other.platform_post_id is None
+        return (
+            has_one_id_at_most
+            and self._normal_url is not None
+            and self._normal_url == other._normal_url
+        )
 
     def is_certainly_another(self, other: "Publication") -> bool:
         """Return whether both have ids, or neither has one, and these or else the URLs differ."""
-        has_id, _ = self.identity
-        other_has_id, _ = other.identity
-        return has_id == other_has_id and self.identity != other.identity
+        if self.platform_post_id is None and other.platform_post_id is None:
+            return self._normal_url != other._normal_url
+        return None not in (self.platform_post_id, other.platform_post_id) and not self.has_same_id(
+            other
+        )
+
+    @property
+    def _normal_url(self) -> str | None:
+        return self.platform_post_url and normalize_url(self.platform_post_url)
 
     def completed_by(self, other: "Publication") -> "Publication":
         """Return the publication with the id and the URL of another report where it has none."""

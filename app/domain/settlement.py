@@ -177,9 +177,10 @@ def settle_repeated_publication(
 ) -> Transition:
     """Process a further report of a publication by the claim of `known`, its first report.
 
-    The report completes the first one with the id or the URL that it lacked. If it certainly names another
-    publication, that one is a duplicate, which gets a fence of its own and is stored once.
+    The report completes the stored one of the same publication with the id or the URL that it lacked. If it
+    certainly names a publication without a report, that one is a duplicate, which gets a fence of its own.
     """
+    known = _report_of_same_publication(history, known, publication)
     if not publication.is_certainly_another(known.publication):
         publication = known.publication.completed_by(publication)
         if publication == known.publication:
@@ -195,8 +196,6 @@ def settle_repeated_publication(
             receipt=Receipt.REPEATED,
             completed_evidence=replace(known, publication=publication),
         )
-    if any(each.publication.identity == publication.identity for each in history.evidence):
-        return Transition(state=state, receipt=Receipt.REPEATED)
     first = next((each for each in history.attempts if each.fence == known.fence), None)
     fence = state.fence + 1
     attempt = Attempt(
@@ -213,6 +212,17 @@ def settle_repeated_publication(
         ended_attempts=[attempt.ended(Outcome.PUBLISHED, None, now)],
         now=now,
     )
+
+
+def _report_of_same_publication(
+    history: History, first: Evidence, publication: Publication
+) -> Evidence:
+    """Return the stored report with the id of a publication, or with its URL; otherwise `first`."""
+    reports = (first, *history.evidence)
+    same = [each for each in reports if each.publication.has_same_id(publication)] or [
+        each for each in reports if each.publication.has_same_url(publication)
+    ]
+    return same[0] if same else first
 
 
 def first_attempt_to_check(history: History, transition: Transition) -> datetime | None:

@@ -340,6 +340,50 @@ def test_further_report_completes_the_first_one_or_is_a_duplicate(
     assert history.after(result).evidence_by_fence(1) == replace(known, publication=expected)
 
 
+REPORTS_AFTER_A_DUPLICATE: list[tuple[Sequence[Publication], Sequence[Publication]]] = [
+    # reports of one claim, the second of which is a duplicate; stored reports, the first one is counted
+    ([place(None, A), place(None, B), place("2", B)], [place(None, A), place("2", B)]),
+    (
+        [place(None, A), place(None, B), place("1", A), place("2", B)],
+        [place("1", A), place("2", B)],
+    ),
+    ([place("1", None), place("2", B), place(None, B)], [place("1", None), place("2", B)]),
+    ([place("1", None), place("2", None), place("2", B)], [place("1", None), place("2", B)]),
+    ([place("1", A), place("2", A), place("2", A)], [place("1", A), place("2", A)]),
+    ([place("1", A), place("2", A), place(None, A)], [place("1", A), place("2", A)]),
+    ([place("1", None), place("2", None), place(None, B)], [place("1", B), place("2", None)]),
+    ([place(None, A), place(None, B), place("3", None)], [place("3", A), place(None, B)]),
+]
+
+
+@pytest.mark.parametrize(("reports", "stored"), REPORTS_AFTER_A_DUPLICATE)
+def test_report_after_a_duplicate_completes_the_report_of_the_same_publication(
+    reports: Sequence[Publication], stored: Sequence[Publication]
+) -> None:
+    first, *further = reports
+    state = published(
+        NOW, platform_post_id=first.platform_post_id, platform_post_url=first.platform_post_url
+    )
+    known = Evidence(fence=1, counted=True, publication=first, reported_at=NOW)
+    history = History("x", [], [known])
+    receipts = []
+    for publication in further:
+        first_report = history.evidence_by_fence(known.fence)
+        assert first_report is not None
+        transition = settle_repeated_publication(
+            state, history, first_report, publication, new_id=lambda: NEW_ATTEMPT_ID, now=NOW
+        )
+        state, history = transition.state, history.after(transition)
+        receipts.append(transition.receipt)
+
+    assert receipts == [Receipt.DUPLICATE, *[Receipt.REPEATED] * (len(further) - 1)]
+    assert [each.publication for each in history.evidence] == stored
+    assert (state.platform_post_id, state.platform_post_url) == (
+        stored[0].platform_post_id,
+        stored[0].platform_post_url,
+    )
+
+
 def test_check_for_duplicates_is_planned_once_the_id_is_known() -> None:
     unknown = make_attempt(1, fence=1, outcome=Outcome.UNKNOWN, failure=LEASE_EXPIRED)
     attempt = make_attempt(2, fence=2, outcome=Outcome.PUBLISHED, failure=None)
