@@ -65,15 +65,20 @@ def suppressed_statement_error() -> RuntimeError:
 
 
 class WriteStatements:
-    """Statements of writes, each compiled before its first run and stored for as long as it exists."""
+    """Statements of writes, each compiled before its first run and stored for as long as it exists.
 
-    compiled: WeakKeyDictionary[object, CompiledStatement]
+    `unrestricted` are apart from `restricted`, so that a session of a workspace can never run one of them.
+    """
+
+    restricted: WeakKeyDictionary[WorkspaceStatement, CompiledStatement]
+    unrestricted: WeakKeyDictionary[AllWorkspacesStatement, CompiledStatement]
 
     def __init__(self, dialect: Dialect, workspace_filter: WorkspaceFilter) -> None:
         self.is_sqlite = dialect.name == "sqlite"
         self._dialect = dialect
         self._workspace_filter = workspace_filter
-        self.compiled = WeakKeyDictionary()
+        self.restricted = WeakKeyDictionary()
+        self.unrestricted = WeakKeyDictionary()
 
     def compile_restricted(
         self, statement: WorkspaceStatement, column_keys: Sequence[str] | None = None
@@ -92,7 +97,7 @@ class WriteStatements:
             inside = set_workspace(inside, workspace)
         restricted = self._workspace_filter(inside, workspace)
         compiled = compile_statement(restricted, self._dialect, column_keys)
-        self.compiled[statement] = compiled
+        self.restricted[statement] = compiled
         return compiled
 
     def encode_many(
@@ -102,7 +107,7 @@ class WriteStatements:
 
         The rows have the parameter `workspace`. Raises KeyError and TypeError, see `execute_many`.
         """
-        compiled = self.compiled.get(statement) or self.compile_restricted(
+        compiled = self.restricted.get(statement) or self.compile_restricted(
             statement, [name for name in rows[0] if name != WORKSPACE_PARAM]
         )
         if unknown := rows[0].keys() - {WORKSPACE_PARAM, *compiled.parameters}:
@@ -111,7 +116,7 @@ class WriteStatements:
 
     def compile_unrestricted(self, statement: AllWorkspacesStatement) -> CompiledStatement:
         compiled = compile_statement(statement.unrestricted, self._dialect)
-        self.compiled[statement] = compiled
+        self.unrestricted[statement] = compiled
         return compiled
 
 
@@ -158,7 +163,7 @@ class WriteSession(_Session[WorkspaceStatement]):
 
     async def rows(self, statement: WorkspaceStatement, **values: object) -> Sequence[Record]:
         statements = self._statements
-        compiled = statements.compiled.get(statement) or statements.compile_restricted(statement)
+        compiled = statements.restricted.get(statement) or statements.compile_restricted(statement)
         values[WORKSPACE_PARAM] = self.workspace_id
         return await self.transaction.fetch(compiled, compiled.encode_arguments(values))
 
@@ -187,7 +192,9 @@ class AllWorkspacesWriteSession(_Session[AllWorkspacesStatement]):
 
     async def rows(self, statement: AllWorkspacesStatement, **values: object) -> Sequence[Record]:
         statements = self._statements
-        compiled = statements.compiled.get(statement) or statements.compile_unrestricted(statement)
+        compiled = statements.unrestricted.get(statement) or statements.compile_unrestricted(
+            statement
+        )
         return await self.transaction.fetch(compiled, compiled.encode_arguments(values))
 
     async def execute_many(

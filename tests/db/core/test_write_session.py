@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import bindparam, delete, func, insert, select, text, update
 
 from app.db.core.database import Database
-from app.db.core.statements import Statement
+from app.db.core.statements import AllWorkspacesStatement, Statement
 from app.db.core.write_session import AllWorkspacesWriteSession, WriteSession
 from app.db.core.writes import insert_rows, update_rows
 from app.db.models import Account, AccountPause, Workspace
@@ -95,8 +95,26 @@ def run_raw_sql(session: WriteSession) -> Awaitable[object]:
     return session.rows(text("DELETE FROM account"))  # type: ignore[arg-type]
 
 
-def run_statement_of_all(session: Any) -> Awaitable[object]:
-    return session.all_workspaces().rows(delete(Account))  # type: ignore[no-any-return]
+DELETE_IN_ALL = AllWorkspacesStatement(
+    delete(Account).where(Account.account_name == bindparam("name")), reason="test"
+)
+DELETE_IN_ONE = delete(Account).where(Account.account_name == bindparam("name"))
+NO_ACCOUNT: dict[str, object] = {"name": "none"}
+
+
+async def run_compiled_statement_of_all(session: Any) -> None:
+    await session.all_workspaces().rows(DELETE_IN_ALL, **NO_ACCOUNT)
+    await session.rows(DELETE_IN_ALL, name="other")
+
+
+async def run_compiled_statement_of_all_for_many(session: Any) -> None:
+    await session.all_workspaces().rows(DELETE_IN_ALL, **NO_ACCOUNT)
+    await session.execute_many(DELETE_IN_ALL, [{"name": "other"}])
+
+
+async def run_compiled_statement_in_all(session: Any) -> None:
+    await session.rows(DELETE_IN_ONE, **NO_ACCOUNT)
+    await session.all_workspaces().rows(DELETE_IN_ONE, name="other", workspace=OTHER)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +124,9 @@ def run_statement_of_all(session: Any) -> Awaitable[object]:
         (update_named, TypeError),
         (update_workspace, TypeError),
         (run_raw_sql, TypeError),
-        (run_statement_of_all, AttributeError),
+        (run_compiled_statement_of_all, AttributeError),
+        (run_compiled_statement_of_all_for_many, AttributeError),
+        (run_compiled_statement_in_all, AttributeError),
     ],
 )
 @pytest.mark.usefixtures("workspaces")
