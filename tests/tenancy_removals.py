@@ -21,22 +21,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-from sqlalchemy import Insert, Select, UpdateBase, literal
+from sqlalchemy import Insert, Select, UpdateBase
 
 from app.db.core.statements import AnySelect
 from app.db.core.tenancy import S, WorkspaceIdOrParam, restrict_to_workspace, value_columns
-from app.db.core.types import PortableUuid
 from tests import databases, postgres
-from tests.db.all_tables import WORKSPACE
 
 TESTS = ("tests/db/repositories/test_write_tenancy.py", "tests/db/repositories/test_api_keys.py")
 MAX_TESTS = 20
 """Tests that are run for one statement, those with the fewest statements first."""
 RUNS_AT_A_TIME = 2
 
-_RECORD, _REMOVE = "TENANCY_RECORD", "TENANCY_REMOVE"
+_RECORD, REMOVE = "TENANCY_RECORD", "TENANCY_REMOVE"
 """Variables of the plugin: the file in which to record, and the statement to leave unrestricted."""
 
 
@@ -46,7 +43,7 @@ _RECORD, _REMOVE = "TENANCY_RECORD", "TENANCY_REMOVE"
 def pytest_configure() -> None:
     if _RECORD in os.environ:
         databases.workspace_filter = record
-    elif _REMOVE in os.environ:
+    elif REMOVE in os.environ:
         databases.workspace_filter = remove
 
 
@@ -58,12 +55,16 @@ def pytest_runtest_setup() -> None:
 def record(statement: S, workspace_id: WorkspaceIdOrParam) -> S:
     restricted = restrict_to_workspace(statement, workspace_id)
     text = sql_text(statement)
-    is_locking = isinstance(statement, Select) and statement._for_update_arg is not None
-    if (isinstance(statement, UpdateBase) or is_locking) and sql_text(restricted) != text:
+    if writes_or_locks(statement) and sql_text(restricted) != text:
         test, _, _phase = os.environ["PYTEST_CURRENT_TEST"].rpartition(" ")
         with Path(os.environ[_RECORD]).open("a") as file:
             file.write(json.dumps([text, test]) + "\n")
     return restricted
+
+
+def writes_or_locks(statement: object) -> bool:
+    is_locking = isinstance(statement, Select) and statement._for_update_arg is not None
+    return isinstance(statement, UpdateBase) or is_locking
 
 
 def sql_text(statement: AnySelect | UpdateBase) -> str:
@@ -72,11 +73,8 @@ def sql_text(statement: AnySelect | UpdateBase) -> str:
 
 
 def remove(statement: S, workspace_id: WorkspaceIdOrParam) -> S:
-    if sql_text(statement) != os.environ[_REMOVE]:
-        return restrict_to_workspace(statement, workspace_id)
-    if isinstance(statement, Select):  # a batch of reads needs the parameter
-        return cast("S", statement.where(literal(WORKSPACE, PortableUuid()) == workspace_id))
-    return statement
+    is_removed = sql_text(statement) == os.environ[REMOVE]
+    return statement if is_removed else restrict_to_workspace(statement, workspace_id)
 
 
 # The script.
@@ -132,7 +130,7 @@ def record_tests(tests: Sequence[str], folder: Path) -> Mapping[str, Sequence[st
 
 def try_removal(statement: str, tests: Sequence[str]) -> Removal:
     tests = tests[:MAX_TESTS]
-    run = run_pytest(tests, **{_REMOVE: statement})
+    run = run_pytest(tests, **{REMOVE: statement})
     if run.returncode not in (0, 1):
         raise SystemExit(f"The tests did not run.\n{run.stdout}{run.stderr}")
     failed = [line for line in run.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]

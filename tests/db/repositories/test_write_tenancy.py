@@ -9,6 +9,7 @@ import pkgutil
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from types import ModuleType
 from typing import Any, get_type_hints
 from uuid import UUID
 
@@ -17,9 +18,10 @@ from sqlalchemy import Table, delete, insert, select
 
 import app.db.repositories
 from app.db.core.database import Database
-from app.db.core.statements import CompiledStatement, Record
+from app.db.core.statements import CompiledStatement, Record, Statement
+from app.db.core.tenancy import S, WorkspaceIdOrParam, restrict_to_workspace
 from app.db.core.write_session import AllWorkspacesWriteSession, Transaction, WriteSession
-from app.db.models import ApiKey, Base, Workspace
+from app.db.models import Account, ApiKey, Base, Workspace
 from app.db.repositories.api_keys import upsert_key
 from app.domain.api_keys import NewApiKey
 from app.domain.ids import ApiKeyId, WorkspaceId
@@ -28,6 +30,7 @@ from tests.db.all_tables import add_row_in_every_table, all_rows, dump_statement
 from tests.db.repositories.write_cases import CASES, LOCKING_CASES, OWN, WriteCase
 from tests.factories import NOW
 from tests.raw_statements import of_test, run_raw
+from tests.tenancy_removals import REMOVE, remove, sql_text, writes_or_locks
 
 OTHER = WorkspaceId(UUID(int=0xAA))
 
@@ -163,15 +166,63 @@ async def test_key_of_another_workspace_is_not_changed(copied_database: Database
     assert await all_rows(copied_database) == before
 
 
-def test_every_function_that_writes_in_a_workspace_has_a_case() -> None:
+async def test_every_statement_that_writes_or_locks_in_a_workspace_has_a_case(
+    copied_database_url: str,
+) -> None:
+    compiled: set[str] = set()
+
+    def record(statement: S, workspace_id: WorkspaceIdOrParam) -> S:
+        compiled.add(sql_text(statement))
+        return restrict_to_workspace(statement, workspace_id)
+
+    async with Database(copied_database_url, workspace_filter=record) as database:
+        for case in (*CASES.values(), *LOCKING_CASES.values()):
+            await effect_of(database, case, is_alone=False)
+
+    stored = {
+        f"{module.__name__}.{name} {key}": sql_text(statement)
+        for module in repository_modules()
+        for name, value in vars(module).items()
+        for key, statement in statements_of(value)
+        if writes_or_locks(statement)
+    }
+    assert [name for name, text in stored.items() if text not in compiled] == []
+    assert len(stored) > 40
+
+
+def statements_of(value: object) -> Iterator[tuple[object, Any]]:
+    """Yield the statement of a module's variable without a key, or those of a dictionary with theirs."""
+    for key, each in value.items() if isinstance(value, dict) else [("", value)]:
+        yield key, each.select if isinstance(each, Statement) else each
+
+
+def repository_modules() -> list[ModuleType]:
     package = app.db.repositories
-    modules = [
+    return [
         import_module(f"{package.__name__}.{each.name}")
         for each in pkgutil.iter_modules(package.__path__)
     ]
+
+
+async def test_removal_of_a_condition_lets_a_lock_reach_all_workspaces(
+    copied_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = Statement(select(Account.id).with_for_update())
+    monkeypatch.setenv(REMOVE, sql_text(lock.select))
+    workspace = WorkspaceId(UUID(int=0xBB))
+
+    async def work(session: WriteSession) -> int:
+        return len(await database.reader_in(session).rows(lock))
+
+    async with Database(copied_database_url, workspace_filter=remove) as database:
+        stored = len((await all_rows(database))["account"])
+        assert await database.write(workspace, work) == stored > 0
+
+
+def test_every_function_that_writes_in_a_workspace_has_a_case() -> None:
     functions = {
         name
-        for module in modules
+        for module in repository_modules()
         for name, function in python_inspect.getmembers(module, python_inspect.iscoroutinefunction)
         if function.__module__ == module.__name__
         and not name.startswith("_")

@@ -344,6 +344,13 @@ LOCKING_CASES: Mapping[str, WriteCase] = {
         group=claims.ClaimGroup(default_publisher("instagram"), "instagram"),
         limit=9,
     ),
+    "lock_destinations of an account to verify": lambda _, reader: claims.lock_destinations(
+        reader,
+        claims.ClaimTime.VERIFIABLE,
+        LATER,
+        group=claims.ClaimGroup(default_publisher("instagram"), "instagram", ACCOUNT),
+        limit=9,
+    ),
     "load_webhook_for_update": lambda _, reader: webhooks.load_webhook_for_update(reader, WEBHOOK),
     "lock_due_deliveries": lambda _, reader: webhook_deliveries.lock_due_deliveries(
         reader, WEBHOOK, LATER, limit=9
