@@ -1,7 +1,7 @@
 """Formats results and `errors`: each error has `extensions.code`, and internal details are masked."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -253,15 +253,27 @@ async def to_json(result: OperationResult) -> bytes:
 
 def _encode_in_parts(value: object, depth: int) -> bytes:
     """Encode JSON like orjson, which lets no other thread run meanwhile, but part by part."""
-    if depth and isinstance(value, dict):
-        members = (
-            b"%b:%b" % (orjson.dumps(key), _encode_in_parts(member, depth - 1))
-            for key, member in value.items()
-        )
-        return b"{%b}" % b",".join(members)
-    if depth and isinstance(value, list):
-        return b"[%b]" % b",".join([_encode_in_parts(item, depth - 1) for item in value])
-    return orjson.dumps(value)
+    return b"".join(_iter_parts(value, depth))
+
+
+def _iter_parts(value: object, depth: int) -> Iterator[bytes]:
+    """Yield the parts of encoded JSON: values `depth` levels below this one are one part each."""
+    if not depth or not isinstance(value, (dict, list)):
+        yield orjson.dumps(value)
+    elif isinstance(value, dict):
+        separator = b"{"
+        for key, member in value.items():
+            yield b"%b%b:" % (separator, orjson.dumps(key))
+            yield from _iter_parts(member, depth - 1)
+            separator = b","
+        yield b"}" if value else b"{}"
+    else:
+        separator = b"["
+        for item in value:
+            yield separator
+            yield from _iter_parts(item, depth - 1)
+            separator = b","
+        yield b"]" if value else b"[]"
 
 
 def _count_bytes(value: object, counts_by_id: dict[int, int]) -> int:
