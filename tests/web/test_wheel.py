@@ -56,7 +56,7 @@ def test_installed_wheel_serves_its_pages_without_node(wheel: Path, tmp_path: Pa
     subprocess.run([python, "-m", "venv", "--without-pip", environment], check=True)
     install = ("--python", environment / "bin" / "python", "install", "--no-compile")
     requirements = ROOT / "scripts" / "requirements.txt"
-    run_pip(python, *install, "--require-hashes", "--requirement", requirements)
+    run_pip(python, *install, "--no-deps", "--require-hashes", "--requirement", requirements)
     run_pip(python, *install, "--no-index", wheel)
 
     def start(
