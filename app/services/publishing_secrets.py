@@ -8,19 +8,21 @@ from datetime import datetime, timedelta
 import orjson
 
 from app.db.core.database import Database
+from app.db.core.write_session import WriteSession
 from app.db.repositories.checkpoints import find_checkpoint, save_checkpoint
 from app.db.repositories.credentials import (
     StoredCredentials,
     begin_refresh,
     end_refresh,
     find_credentials,
+    lock_credentials_key,
     store_refreshed,
 )
 from app.domain.accounts import Account
 from app.domain.credentials import MAX_CHECKPOINT_BYTES, NO_CREDENTIALS, EncryptedData
 from app.domain.destinations import ErrorCategory
 from app.domain.errors import InvalidInput, LeaseLost, ServiceUnavailable
-from app.domain.ids import DestinationId, WorkspaceId
+from app.domain.ids import AccountId, DestinationId, WorkspaceId
 from app.domain.times import Clock
 from app.platforms.protocol import (
     CredentialValues,
@@ -82,6 +84,17 @@ class PublishingSecrets:
     ) -> "StoredCheckpoint":
         """Return the checkpoint of a destination that is not claimed, which can only be loaded."""
         return StoredCheckpoint(self, workspace_id, destination_id, claim=None)
+
+    async def encrypt_for_account(
+        self, session: WriteSession, account_id: AccountId, data: bytes, row_name: str
+    ) -> EncryptedData:
+        """Return data of an account, encrypted with the key that its credentials have in a transaction.
+
+        A worker that can use the account has this key, but may lack the newest one. The key is locked until
+        the data is stored: otherwise, a rotation could end before that, and leave the data with an old key.
+        """
+        key_id = await lock_credentials_key(session, account_id)
+        return self.cipher.encrypt_data(data, row_name, key_id)
 
 
 class AccountSecrets:
@@ -204,21 +217,23 @@ class AccountSecrets:
             ):
                 error.message += _INTERRUPTED
             raise
-        # With the same key: a worker that lacks the newest one may be waiting for the values.
-        data = self._secrets.cipher.encrypt_data(new_content, self._row_name, stored.data.key_id)
-        await self._store(stored, data, fence)
+        await self._store(stored, new_content, fence)
         return await self.get()  # others may have replaced them
 
-    async def _store(self, stored: StoredCredentials, data: EncryptedData, fence: int) -> None:
+    async def _store(self, stored: StoredCredentials, content: bytes, fence: int) -> None:
         """Store new values, because the old ones may be void; try again for the time of a refresh."""
         workspace_id, account_id = self._key
+
+        async def work(session: WriteSession) -> None:
+            data = await self._secrets.encrypt_for_account(
+                session, account_id, content, self._row_name
+            )
+            await store_refreshed(session, account_id, data, stored, fence=fence)
+
         deadline = self._secrets.clock() + REFRESH_LEASE
         while True:
             try:
-                await self._secrets.database.write(
-                    workspace_id,
-                    lambda session: store_refreshed(session, account_id, data, stored, fence=fence),
-                )
+                await self._secrets.database.write(workspace_id, work)
             except ServiceUnavailable as error:
                 if self._secrets.clock() >= deadline:
                     raise _database_unavailable() from error
@@ -267,10 +282,10 @@ class StoredCheckpoint:
 
     async def save(self, value: Mapping[str, object]) -> None:
         """Save a JSON object; raises NotPublished if it is too long, and once the lease is lost."""
-        claim, cipher = self._claim, self._secrets.cipher
+        claim = self._claim
         if claim is None:
             raise not_called_error()
-        if cipher.key_id is None:
+        if self._secrets.cipher.key_id is None:
             raise NotPublished(
                 ErrorCategory.TRANSIENT,
                 "NO_SECRETS_KEY",
@@ -284,18 +299,15 @@ class StoredCheckpoint:
                 f"The worker cannot store the progress of the attempt: it has {len(encoded):,} bytes; at most"
                 f" {MAX_CHECKPOINT_BYTES:,} are allowed. Report this as a defect of the adapter.",
             )
-        with database_errors():
-            reader = self._secrets.database.reader(self._workspace_id)
-            credentials = await find_credentials(reader, claim.account.id)
-        # With the key of the credentials: a worker that claims the next attempt has that key.
-        key_id = None if credentials is None else credentials.data.key_id
-        data = cipher.encrypt_data(encoded, self._row_name, key_id)
         write_context = WriteContext.without_actor(
             self._workspace_id, "saveCheckpoint", self._secrets.clock()
         )
 
         async def work(uow: UnitOfWork) -> None:
             await lock_leased_destination(uow, claim.lease)
+            data = await self._secrets.encrypt_for_account(
+                uow.session, claim.account.id, encoded, self._row_name
+            )
             await save_checkpoint(uow.session, self._destination_id, data, uow.write_context.now)
 
         try:

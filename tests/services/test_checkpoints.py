@@ -13,9 +13,12 @@ from app.services.retries import retry_one_post
 from app.services.secret_cipher import SecretCipher
 from tests.credential_rows import (
     CIPHER,
+    KEY,
     OTHER_CIPHER,
+    OTHER_KEY,
     StoppedClock,
     add_checkpoint,
+    add_credentials,
     publishing_secrets,
 )
 from tests.factories import add_account, add_post, add_workspace, failed, unknown
@@ -125,6 +128,21 @@ async def test_checkpoint_of_another_key_prevents_publishing(
         "The worker cannot read what the last attempt has stored: SECRETS_KEY does not have the key"
         f" {CIPHER.key_id}. The operator can run `post-results secrets check`.",
     )
+
+
+@pytest.mark.parametrize("cipher_of_account", [CIPHER, OTHER_CIPHER])
+async def test_checkpoint_has_the_key_of_the_credentials(
+    database: Database, claim: Claim, cipher_of_account: SecretCipher
+) -> None:
+    """A worker that claims the next attempt has that key, but may lack the newest one."""
+    workspace = claim.lease.workspace_id
+    await add_credentials(database, workspace, claim.account.id, cipher=cipher_of_account)
+    both = SecretCipher([OTHER_KEY, KEY])
+
+    await publishing_secrets(database, cipher=both).checkpoint(claim).save({"container": "1"})
+
+    next_attempt = publishing_secrets(database, cipher=cipher_of_account).checkpoint(claim)
+    assert await next_attempt.load() == {"container": "1"}
 
 
 async def test_checkpoint_is_not_saved_without_a_key(database: Database, claim: Claim) -> None:

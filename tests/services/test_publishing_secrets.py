@@ -16,6 +16,7 @@ from app.platforms.protocol import CredentialValues, NotPublished, OutcomeUnknow
 from app.services.claims import Claim
 from app.services.publishing_secrets import REFRESH_LEASE, AccountSecrets
 from app.services.secret_cipher import SecretCipher
+from app.services.stored_secrets import rotate_secrets
 from tests.credential_rows import (
     CIPHER,
     KEY,
@@ -354,6 +355,37 @@ async def test_credentials_set_during_a_refresh_are_kept(database: Database, cla
 
     assert await refresh == VALUES
     assert await values_of(database, claim) == VALUES
+
+
+async def test_refresh_that_ends_after_a_rotation_has_the_new_key(
+    database: Database, claim: Claim
+) -> None:
+    both = SecretCipher([OTHER_KEY, KEY])
+    endpoint = TokenEndpoint()
+    endpoint.may_answer.clear()
+    credentials = publishing_secrets(database, cipher=both).credentials(claim)
+    refresh = await start_refresh(credentials, endpoint)
+    await rotate_secrets(database, both, NOW)
+    endpoint.may_answer.set()
+
+    assert await refresh == tokens(2)
+    workspace, account = claim.lease.workspace_id, claim.account.id
+    assert await stored_values(database, workspace, account, cipher=OTHER_CIPHER) == tokens(2)
+
+
+@pytest.mark.parametrize("readable_by", [CIPHER, OTHER_CIPHER])
+async def test_refresh_by_a_worker_with_a_new_key_retains_the_key_of_the_credentials(
+    database: Database, claim: Claim, readable_by: SecretCipher
+) -> None:
+    """A worker that lacks the new key may be waiting for the values."""
+    workspace, account = claim.lease.workspace_id, claim.account.id
+    await add_credentials(database, workspace, account, tokens(1), cipher=readable_by)
+    both = SecretCipher([OTHER_KEY, KEY])
+    credentials = publishing_secrets(database, cipher=both).credentials(claim)
+
+    assert await credentials.refresh(tokens(1), TokenEndpoint().request_new) == tokens(2)
+
+    assert await stored_values(database, workspace, account, cipher=readable_by) == tokens(2)
 
 
 async def set_again_and_refresh(

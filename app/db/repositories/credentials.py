@@ -82,6 +82,18 @@ _BY_ACCOUNT = Statement(
 )
 
 
+async def lock_credentials_key(session: WriteSession, account_id: AccountId) -> str | None:
+    """Lock the credentials of an account until the transaction ends, and return the id of their key.
+
+    None if it has none.
+    """
+    row = await session.first(_LOCK_KEY, account=account_id)
+    return None if row is None else str(row.key_id)
+
+
+_LOCK_KEY = select(AccountCredentials.key_id).where(_OF_ACCOUNT).with_for_update(key_share=True)
+
+
 async def credentials_by_account_id(reader: Reader, ids: Sequence[AccountId]) -> Sequence[AnyRow]:
     """Return account, key, time and verification of the credentials that exist, in no particular order."""
     return await reader.rows(_TIMES, ids=ids)

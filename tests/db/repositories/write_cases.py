@@ -318,6 +318,7 @@ LOCKING_CASES: Mapping[str, WriteCase] = {
     "lock_workspace": lambda session, _: workspaces.lock_workspace(session),
     "lock_event_counter": lambda session, _: webhooks.lock_event_counter(session),
     "lock_webhooks_behind_feed": lambda session, _: webhooks.lock_webhooks_behind_feed(session),
+    "lock_credentials_key": lambda session, _: credentials.lock_credentials_key(session, ACCOUNT),
     "lock_accounts": lambda _, reader: accounts.lock_accounts(reader, [ACCOUNT]),
     "load_posts_for_update": lambda _, reader: posts.load_posts_for_update(reader, [POST]),
     "load_post_and_attempts_for_update": lambda _, reader: posts.load_post_and_attempts_for_update(
