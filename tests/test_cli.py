@@ -32,7 +32,7 @@ from tests.credential_rows import (
 )
 from tests.db.all_tables import all_rows
 from tests.factories import NOW, add_account, add_workspace
-from tests.hpke_credential_rows import HPKE_KEY, add_hpke_credentials
+from tests.hpke_credential_rows import HPKE_KEY, HPKE_KEY_ID, add_hpke_credentials
 from tests.raw_statements import run_raw
 from tests.webhook_rows import SECRETS_KEY, add_webhook
 
@@ -236,10 +236,22 @@ async def sign_in(database: Database, token: str) -> None:
 
 
 DECRYPTED = "All stored secrets can be decrypted.\n"
+
+
+def with_other_key(count: int) -> str:
+    return f"Not encrypted with the first key: {count}\n"
+
+
 CANNOT_BE_DECRYPTED = (
     "post-results: {} of the stored secrets cannot be decrypted. Add the key with which they were encrypted,"
     " or rotate the secrets of these webhooks with rotateWebhookSecret, and set these credentials again with"
     " setAccountCredentials. Checkpoints can be read only with their key.\n"
+)
+
+
+ENCRYPTED_BY_HPKE = (
+    "CREDENTIALS_KEY, which the next version does not read, encrypts 1 account: run `post-results secrets"
+    " rotate` with CREDENTIALS_KEY and SECRETS_KEY.\n"
 )
 
 
@@ -254,16 +266,18 @@ def test_webhooks_with_unreadable_secrets_are_named(
     )
     fix = CANNOT_BE_DECRYPTED.format(2)
 
-    assert post_results.run("secrets", "check") == (1, unreadable, fix)
-    count = "Encrypted with the first key: 1\n"
-    assert post_results.run("secrets", "rotate") == (1, f"{count}{unreadable}", fix)
+    checked = f"{unreadable}{with_other_key(3)}"
+    assert post_results.run("secrets", "check") == (1, checked, fix)
+    rotated = f"Encrypted with the first key: 1\n{with_other_key(2)}{unreadable}"
+    assert post_results.run("secrets", "rotate") == (1, rotated, fix)
 
 
 def test_secrets_that_the_keys_decrypt_are_no_problem(post_results: CommandRunner) -> None:
     post_results.set_variable("SECRETS_KEY", new_secrets_key())
 
-    assert post_results("secrets", "check") == DECRYPTED
-    assert post_results("secrets", "rotate") == "Encrypted with the first key: 0\n"
+    assert post_results("secrets", "check") == f"{DECRYPTED}{with_other_key(0)}"
+    rotated = f"Encrypted with the first key: 0\n{with_other_key(0)}"
+    assert post_results("secrets", "rotate") == rotated
 
 
 async def add_webhooks_of_lost_and_stored_keys(database: Database) -> list[WebhookId]:
@@ -283,12 +297,14 @@ def test_unreadable_credentials_are_named_and_discarded_on_request(
     )
     fix = CANNOT_BE_DECRYPTED.format(1)
 
-    assert post_results.run("secrets", "check") == (1, unreadable, fix)
+    checked = f"{unreadable}{with_other_key(1)}"
+    assert post_results.run("secrets", "check") == (1, checked, fix)
     count = "Encrypted with the first key: 0\n"
-    assert post_results.run("secrets", "rotate") == (1, f"{count}{unreadable}", fix)
-    discarded = "Accounts whose credentials were deleted: 1\n"
-    assert post_results("secrets", "rotate", "--discard-unreadable") == f"{count}{discarded}"
-    assert post_results("secrets", "check") == DECRYPTED
+    rotated = f"{count}{with_other_key(1)}{unreadable}"
+    assert post_results.run("secrets", "rotate") == (1, rotated, fix)
+    discarded = f"{count}{with_other_key(0)}Accounts whose credentials were deleted: 1\n"
+    assert post_results("secrets", "rotate", "--discard-unreadable") == discarded
+    assert post_results("secrets", "check") == f"{DECRYPTED}{with_other_key(0)}"
 
 
 def test_rotated_credentials_need_only_the_first_key(
@@ -297,10 +313,12 @@ def test_rotated_credentials_need_only_the_first_key(
     run_with_database(database_url, add_account_of_lost_key)
     post_results.set_variable("SECRETS_KEY", f"{KEY},{OTHER_KEY}")
 
-    assert post_results("secrets", "rotate") == "Encrypted with the first key: 1\n"
+    assert post_results("secrets", "check") == f"{DECRYPTED}{with_other_key(1)}"
+    rotated = f"Encrypted with the first key: 1\n{with_other_key(0)}"
+    assert post_results("secrets", "rotate") == rotated
 
     post_results.set_variable("SECRETS_KEY", KEY)
-    assert post_results("secrets", "check") == DECRYPTED
+    assert post_results("secrets", "check") == f"{DECRYPTED}{with_other_key(0)}"
 
 
 def test_rotation_needs_a_key(post_results: CommandRunner) -> None:
@@ -315,17 +333,27 @@ def test_credentials_in_the_hpke_format_are_counted_until_they_are_rotated(
     run_with_database(database_url, add_account_of_hpke_key)
     post_results.set_variable("SECRETS_KEY", KEY)
     post_results.set_variable("CREDENTIALS_KEY", HPKE_KEY)
-    left = (
-        "CREDENTIALS_KEY, which the next version does not read, encrypts 1 account: run `post-results secrets"
-        " rotate` with CREDENTIALS_KEY and SECRETS_KEY.\n"
-    )
 
-    assert post_results("secrets", "check") == f"{DECRYPTED}{left}"
-    assert post_results("secrets", "rotate") == "Encrypted with the first key: 1\n"
+    assert post_results("secrets", "check") == f"{DECRYPTED}{with_other_key(1)}{ENCRYPTED_BY_HPKE}"
+    rotated = f"Encrypted with the first key: 1\n{with_other_key(0)}"
+    assert post_results("secrets", "rotate") == rotated
     nothing = "Nothing needs CREDENTIALS_KEY any more: remove the setting.\n"
-    assert post_results("secrets", "check") == f"{DECRYPTED}{nothing}"
+    assert post_results("secrets", "check") == f"{DECRYPTED}{with_other_key(0)}{nothing}"
     post_results.set_variable("CREDENTIALS_KEY", "")
-    assert post_results("secrets", "check") == DECRYPTED
+    assert post_results("secrets", "check") == f"{DECRYPTED}{with_other_key(0)}"
+
+
+@pytest.mark.parametrize("secrets_key", ["", KEY], ids=["no key", "a key"])
+def test_check_without_the_hpke_key_reports_everything(
+    post_results: CommandRunner, database_url: str, secrets_key: str
+) -> None:
+    run_with_database(database_url, add_account_of_hpke_key)
+    post_results.set_variable("SECRETS_KEY", secrets_key)
+    key_problem = f"CREDENTIALS_KEY does not have the key {HPKE_KEY_ID}"
+    problem = key_problem if secrets_key else "SECRETS_KEY is not set"
+    checked = f"Acme  account 1  {problem}\n{with_other_key(1)}{ENCRYPTED_BY_HPKE}"
+
+    assert post_results.run("secrets", "check") == (1, checked, CANNOT_BE_DECRYPTED.format(1))
 
 
 async def add_account_of_hpke_key(database: Database) -> None:

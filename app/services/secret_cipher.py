@@ -68,10 +68,12 @@ class SecretCipher:
         Raises SecretNotReadable.
         """
         secret = self.decrypt(encrypted, row_name)
-        return encrypted if self._is_current(encrypted) else self.encrypt(secret, row_name)
+        return encrypted if self.has_first_key(encrypted) else self.encrypt(secret, row_name)
 
-    def _is_current(self, encrypted: str) -> bool:
-        assert self.key_id is not None  # noqa: S101 - one of the keys has decrypted it
+    def has_first_key(self, encrypted: str) -> bool:
+        """Return whether the first key has encrypted a secret; False without keys."""
+        if self.key_id is None:
+            return False
         try:
             self._fernets[self.key_id].decrypt(encrypted)
         except InvalidToken:

@@ -14,6 +14,7 @@ from app.db.repositories.encrypted_rows import (
     CREDENTIALS,
     EncryptedRow,
     EncryptedTable,
+    count_rows_by_key,
     list_encrypted_rows,
     replace_encrypted_rows,
 )
@@ -38,6 +39,9 @@ from app.settings import SettingsError
 
 _BATCH_SIZE = 200
 """Rows that are read, and encrypted again, together; each has about 22 KiB at most."""
+
+_MAX_ROUNDS = 10
+"""Rounds of a rotation; without processes that store secrets with an old key, few are needed."""
 
 _TABLES = (CHECKPOINTS, CREDENTIALS)
 """Checkpoints first: a worker that has the key of rotated credentials has that of their checkpoints."""
@@ -64,6 +68,10 @@ class Rotation:
     """Secrets that were encrypted again; the others had the first key already."""
     unreadable: Sequence[UnreadableSecret]
     """Secrets that stay unchanged, because no key decrypts them."""
+    is_complete: bool
+    """False if the last round still found secrets to encrypt: processes store them with another key."""
+    other_key_count: int
+    """Secrets without the first key afterwards."""
 
 
 async def find_unreadable(
@@ -89,19 +97,47 @@ async def find_unreadable(
     return unreadable
 
 
+async def count_secrets_of_other_keys(
+    database: Database, cipher: SecretCipher, now: datetime
+) -> int:
+    """Count the secrets that the first key has not encrypted; without keys, all secrets.
+
+    Expired previous secrets of webhooks do not count.
+    """
+    webhooks = await list_all_webhooks(database.all_workspaces)
+    count = sum(_count_secrets_of_other_keys(cipher, each.webhook, now) for each in webhooks)
+    # Credentials first: a checkpoint gets a key that the credentials of its account have at that time.
+    for table in (CREDENTIALS, CHECKPOINTS):
+        numbers = await count_rows_by_key(database.all_workspaces, table)
+        count += sum(number for key_id, number in numbers.items() if key_id != cipher.key_id)
+    return count
+
+
 async def rotate_secrets(database: Database, cipher: SecretCipher, now: datetime) -> Rotation:
     """Encrypt all secrets with the first key. May be repeated, and run while other processes change them.
 
-    Each transaction encrypts one webhook or some rows, so that a run after a killed one goes on with the
-    others. What no key decrypts stays unchanged: another process may have its key. Raises SettingsError
-    without keys.
+    Repeats a round over all secrets until one finds nothing to encrypt, because other processes may have
+    stored something with an older key after the round had read its table. Each transaction encrypts one
+    webhook or some rows, so that a run after a killed one goes on with the others. What no key decrypts stays
+    unchanged: another process may have its key. Raises SettingsError without keys.
     """
     key_id = _require_key_id(cipher)
-    rotations = [
-        await _rotate_webhooks(database, cipher, now),
-        *[await _rotate_table(database, cipher, key_id, table) for table in _TABLES],
-    ]
-    return _sum_rotations(rotations)
+    count = 0
+    for _ in range(_MAX_ROUNDS):
+        rounds = [
+            await _rotate_webhooks(database, cipher, now),
+            *[await _rotate_table(database, cipher, key_id, table) for table in _TABLES],
+        ]
+        last = _sum_rounds(rounds)
+        count += last.replaced
+        if not last.found:
+            break
+    return Rotation(
+        count,
+        last.unreadable,
+        is_complete=not last.found,
+        other_key_count=await count_secrets_of_other_keys(database, cipher, now),
+    )
 
 
 async def discard_unreadable_credentials(
@@ -127,30 +163,45 @@ def _require_key_id(cipher: SecretCipher) -> str:
     return cipher.key_id
 
 
-def _sum_rotations(rotations: Sequence[Rotation]) -> Rotation:
-    return Rotation(
-        sum(rotation.count for rotation in rotations),
-        [secret for rotation in rotations for secret in rotation.unreadable],
+class _Round(NamedTuple):
+    """Result of reading and encrypting all secrets, or some of them, once."""
+
+    found: int
+    """Secrets of other keys that could be decrypted."""
+    replaced: int
+    """Those of them that were encrypted again; other processes have changed the others meanwhile."""
+    unreadable: Sequence[UnreadableSecret]
+
+
+def _sum_rounds(rounds: Sequence[_Round]) -> _Round:
+    return _Round(
+        sum(each.found for each in rounds),
+        sum(each.replaced for each in rounds),
+        [secret for each in rounds for secret in each.unreadable],
     )
 
 
-async def _rotate_webhooks(database: Database, cipher: SecretCipher, now: datetime) -> Rotation:
-    """Encrypt the secrets of all webhooks, each in a transaction of its own."""
-    rotations = []
+async def _rotate_webhooks(database: Database, cipher: SecretCipher, now: datetime) -> _Round:
+    """Encrypt the secrets of the webhooks with other keys, each webhook in a transaction of its own."""
+    rounds = []
     for found in await list_all_webhooks(database.all_workspaces):
-        write_context = WriteContext.without_actor(found.workspace_id, "rotateSecretsKey", now)
-        work = partial(_rotate_webhook, cipher, found.workspace_name, found.webhook.endpoint.id)
-        rotations.append(await run_in_transaction(database, write_context, work))
-    return _sum_rotations(rotations)
+        has_expired = found.webhook.encrypted_previous_secret is not None and (
+            found.webhook.unexpired_previous_secret(now) is None
+        )
+        if has_expired or _count_secrets_of_other_keys(cipher, found.webhook, now):
+            write_context = WriteContext.without_actor(found.workspace_id, "rotateSecretsKey", now)
+            work = partial(_rotate_webhook, cipher, found.workspace_name, found.webhook.endpoint.id)
+            rounds.append(await run_in_transaction(database, write_context, work))
+    return _sum_rounds(rounds)
 
 
 async def _rotate_webhook(
     cipher: SecretCipher, workspace_name: str, webhook_id: WebhookId, uow: UnitOfWork
-) -> Rotation:
+) -> _Round:
     """Encrypt the secrets of a webhook, and remove an expired previous one."""
     webhook = await load_webhook_for_update(uow.reader, webhook_id)
     if webhook is None:  # deleted meanwhile
-        return Rotation(0, [])
+        return _Round(0, 0, [])
     workspace_id, now = uow.write_context.workspace_id, uow.write_context.now
     row_name = webhook_row_name(workspace_id, webhook_id)
     secrets = dict(_unexpired_secrets(webhook, now))
@@ -170,42 +221,24 @@ async def _rotate_webhook(
     if rotated != webhook:
         await update_webhooks(uow.session, [rotated])
     count = sum(getattr(webhook, name) != encrypted for name, encrypted in secrets.items())
-    return Rotation(count, unreadable)
+    return _Round(count, count, unreadable)
 
 
 async def _rotate_table(
     database: Database, cipher: SecretCipher, key_id: str, table: EncryptedTable
-) -> Rotation:
+) -> _Round:
     """Encrypt the rows of a table that have another key."""
-    count = await _rotate_readable(database, cipher, key_id, table)
-    unreadable: list[UnreadableSecret] = []
+    rounds = []
     async for rows in _list_batches(database, table, except_key=key_id):
-        unreadable += [secret for _, secret in _decrypt_rows(cipher, rows).unreadable]
-    return Rotation(count, unreadable)
-
-
-async def _rotate_readable(
-    database: Database, cipher: SecretCipher, key_id: str, table: EncryptedTable
-) -> int:
-    """Encrypt the rows of other keys that can be decrypted; return how many were replaced.
-
-    A row that another process changes after it was read is read again, until no row of another key can be
-    decrypted.
-    """
-    count = 0
-    has_readable = True
-    while has_readable:
-        has_readable = False
-        async for rows in _list_batches(database, table, except_key=key_id):
-            if readable := _decrypt_rows(cipher, rows).readable:
-                has_readable = True
-                encrypted = [
-                    (row, cipher.encrypt_data(data, _row_name(row))) for row, data in readable
-                ]
-                count += await database.write_all_workspaces(
-                    partial(replace_encrypted_rows, table=table, rows=encrypted)
-                )
-    return count
+        readable, unreadable = _decrypt_rows(cipher, rows)
+        encrypted = [(row, cipher.encrypt_data(data, _row_name(row))) for row, data in readable]
+        replaced = 0
+        if encrypted:
+            replaced = await database.write_all_workspaces(
+                partial(replace_encrypted_rows, table=table, rows=encrypted)
+            )
+        rounds.append(_Round(len(readable), replaced, [secret for _, secret in unreadable]))
+    return _sum_rounds(rounds)
 
 
 async def _discard_credentials(database: Database, row: EncryptedRow, now: datetime) -> bool:
@@ -269,6 +302,15 @@ def _unexpired_secrets(webhook: StoredWebhook, now: datetime) -> Iterator[tuple[
     previous = webhook.unexpired_previous_secret(now)
     if previous is not None:
         yield _PREVIOUS_SECRET, previous
+
+
+def _count_secrets_of_other_keys(
+    cipher: SecretCipher, webhook: StoredWebhook, now: datetime
+) -> int:
+    """Count the secrets of a webhook that sign, and that the first key has not encrypted."""
+    return sum(
+        not cipher.has_first_key(encrypted) for _, encrypted in _unexpired_secrets(webhook, now)
+    )
 
 
 def _unreadable_webhook(

@@ -101,7 +101,7 @@ async def test_rotation_encrypts_everything_with_the_first_key(database: Databas
 
     result = await rotate_secrets(database, ROTATING, NOW)
 
-    assert result == Rotation(count=4, unreadable=[])
+    assert result == Rotation(4, [], is_complete=True, other_key_count=0)
     for workspace, account, destination in rows:
         assert await stored_values(database, workspace, account, cipher=OTHER_CIPHER) == VALUES
         checkpoint = await find_checkpoint(database.reader(workspace), destination)
@@ -112,7 +112,7 @@ async def test_rotation_encrypts_everything_with_the_first_key(database: Databas
     assert await stored_values(database, workspace, new, cipher=OTHER_CIPHER) == VALUES
     assert await find_unreadable(database, OTHER_CIPHER, NOW) == []
     again = await rotate_secrets(database, ROTATING, NOW)
-    assert again == Rotation(count=0, unreadable=[])
+    assert again == Rotation(0, [], is_complete=True, other_key_count=0)
 
 
 async def add_rows_of_every_key(
@@ -143,7 +143,7 @@ async def test_rotation_encrypts_what_has_the_hpke_format(database: Database) ->
     assert await all_rows(database) == before
     result = await rotate_secrets(database, all_keys, NOW)
 
-    assert result == Rotation(count=4, unreadable=[])
+    assert result == Rotation(4, [], is_complete=True, other_key_count=0)
     for workspace, account, destination in rows:
         assert await stored_values(database, workspace, account, cipher=OTHER_CIPHER) == VALUES
         checkpoint = await find_checkpoint(database.reader(workspace), destination)
@@ -169,6 +169,8 @@ async def test_rotation_names_what_has_the_hpke_format_without_its_key(
             UnreadableSecret("Acme", f"destination {hpke[2]}", problem),
             UnreadableSecret("Acme", f"account {hpke[1]}", problem),
         ],
+        is_complete=True,
+        other_key_count=2,
     )
     assert await stored_values(database, *other[:2], cipher=OTHER_CIPHER) == VALUES
     rotating = SecretCipher([OTHER_KEY], [HPKE_KEY])
@@ -245,7 +247,7 @@ async def test_rotation_repeats_rows_that_change_meanwhile_and_counts_only_what_
 
     result = await rotate_secrets(database, ROTATING, NOW)
 
-    assert result == Rotation(count=count, unreadable=[])
+    assert result == Rotation(count, [], is_complete=True, other_key_count=0)
     assert await stored_values(database, workspace, account, cipher=OTHER_CIPHER) == new_values
 
 
@@ -274,7 +276,7 @@ async def test_rotation_reads_all_batches(database: Database) -> None:
 
     result = await rotate_secrets(database, ROTATING, NOW)
 
-    assert result == Rotation(count=201, unreadable=[])
+    assert result == Rotation(201, [], is_complete=True, other_key_count=0)
 
 
 async def test_rotation_needs_a_key(database: Database) -> None:

@@ -53,10 +53,6 @@ async def secrets_that_sign(
     return decrypted_secrets(cipher, acme.workspace, stored, NOW)
 
 
-async def rotate(acme: TenantWithoutServer) -> Rotation:
-    return await rotate_secrets(acme.database, BOTH, NOW)
-
-
 async def test_unreadable_secrets_are_named_and_all_others_encrypted_again(
     acme: TenantWithoutServer,
 ) -> None:
@@ -74,7 +70,9 @@ async def test_unreadable_secrets_are_named_and_all_others_encrypted_again(
     ]
 
     assert await find_unreadable(acme.database, BOTH, NOW) == unreadable
-    assert await rotate_secrets(acme.database, BOTH, NOW) == Rotation(3, unreadable)
+    assert await rotate_secrets(acme.database, BOTH, NOW) == Rotation(
+        3, unreadable, is_complete=True, other_key_count=2
+    )
 
     assert await secrets_that_sign(acme, readable, NEW) == [SECRET, PREVIOUS_SECRET]
     assert await secrets_that_sign(zeta, other_readable, NEW) == [SECRET]
@@ -94,7 +92,9 @@ async def test_expired_previous_secret_is_removed(
     webhook_id = await add_webhook(acme.database, acme.workspace, cipher=OLD)
     await add_previous_secret(acme, webhook_id, cipher, expires_in)
 
-    assert await rotate_secrets(acme.database, BOTH, NOW) == Rotation(1, [])
+    assert await rotate_secrets(acme.database, BOTH, NOW) == Rotation(
+        1, [], is_complete=True, other_key_count=0
+    )
 
     stored = await stored_webhook(acme.database, acme.workspace, webhook_id)
     assert (stored.encrypted_previous_secret, stored.previous_secret_expires_at) == (None, None)
@@ -109,7 +109,9 @@ async def test_unreadable_previous_secret_stays_until_it_expires(acme: TenantWit
 
     problem = "previous secret: no key of SECRETS_KEY decrypts it"
     unreadable = [UnreadableSecret("Acme", f"webhook {webhook_id}", problem)]
-    assert await rotate_secrets(acme.database, BOTH, NOW) == Rotation(1, unreadable)
+    assert await rotate_secrets(acme.database, BOTH, NOW) == Rotation(
+        1, unreadable, is_complete=True, other_key_count=1
+    )
 
     after = await stored_webhook(acme.database, acme.workspace, webhook_id)
     assert replace(after, encrypted_secret=before.encrypted_secret) == before
