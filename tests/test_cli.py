@@ -19,6 +19,7 @@ from app.db.core.database import Database
 from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.models import Account
 from app.domain.ids import AccountId, WebhookId, WorkspaceId
+from app.services.missing_keys import record_keys
 from app.services.secret_cipher import SecretCipher, new_secrets_key
 from app.settings import settings_table
 from tests.board_browser import Browser
@@ -305,6 +306,28 @@ def test_unreadable_credentials_are_named_and_discarded_on_request(
     discarded = f"{count}{with_other_key(0)}Accounts whose credentials were deleted: 1\n"
     assert post_results("secrets", "rotate", "--discard-unreadable") == discarded
     assert post_results("secrets", "check") == f"{DECRYPTED}{with_other_key(0)}"
+
+
+def test_nothing_is_changed_if_running_workers_can_decrypt_what_would_be_discarded(
+    post_results: CommandRunner, database_url: str
+) -> None:
+    """Neither are credentials deleted, nor is anything encrypted again."""
+    run_with_database(database_url, add_account_of_running_worker_and_webhook)
+    before = run_with_database(database_url, all_rows)
+    post_results.set_variable("SECRETS_KEY", f"{KEY},{SECRETS_KEY}")
+
+    assert post_results.expect_error("secrets", "rotate", "--discard-unreadable") == (
+        "Nothing was deleted: running workers can decrypt 1 of these credentials (keys:"
+        f" {OTHER_CIPHER.key_id}). Run the command with the SECRETS_KEY and CREDENTIALS_KEY of the workers."
+    )
+
+    assert run_with_database(database_url, all_rows) == before
+
+
+async def add_account_of_running_worker_and_webhook(database: Database) -> None:
+    await add_account_of_lost_key(database)
+    await record_keys(database, OTHER_CIPHER, now_utc())
+    await add_webhook(database, await add_workspace(database, name="Beta"))
 
 
 def test_rotated_credentials_need_only_the_first_key(

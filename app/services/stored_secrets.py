@@ -24,7 +24,9 @@ from app.db.repositories.webhooks import (
     load_webhook_for_update,
     update_webhooks,
 )
+from app.db.repositories.worker_keys import worker_key_times
 from app.domain.account_commands import mark_needs_reconnection
+from app.domain.credentials import KEY_GRACE, is_hpke_key
 from app.domain.ids import AccountId, DestinationId, WebhookId
 from app.services.accounts import get_account_for_update
 from app.services.secret_cipher import (
@@ -145,15 +147,38 @@ async def discard_unreadable_credentials(
 ) -> int:
     """Delete the credentials that no key decrypts, and return how many. Their accounts need reconnection.
 
-    Checkpoints stay, because publishing without them could publish a post twice. Raises SettingsError
-    without keys.
+    Checkpoints stay, because publishing without them could publish a post twice. Raises SettingsError, and
+    deletes nothing, without keys, and if it would delete what a running worker or CREDENTIALS_KEY decrypts.
     """
     key_id = _require_key_id(cipher)
+    await _require_lost_keys(database, cipher, now)
     count = 0
     async for rows in _list_batches(database, CREDENTIALS, except_key=key_id):
         for row, _ in _decrypt_rows(cipher, rows).unreadable:
             count += await _discard_credentials(database, row, now)
     return count
+
+
+async def _require_lost_keys(database: Database, cipher: SecretCipher, now: datetime) -> None:
+    """Raise SettingsError if credentials whose key the cipher lacks have one that is not lost."""
+    numbers = await count_rows_by_key(database.all_workspaces, CREDENTIALS)
+    seen_at = await worker_key_times(database.all_workspaces)
+    lacking = numbers.keys() - cipher.key_ids
+    in_use = {each for each in lacking if each in seen_at and seen_at[each] > now - KEY_GRACE}
+    if in_use:
+        count = sum(numbers[each] for each in in_use)
+        raise SettingsError(
+            f"Nothing was deleted: running workers can decrypt {count} of these credentials (keys:"
+            f" {', '.join(sorted(in_use))}). Run the command with the SECRETS_KEY and CREDENTIALS_KEY of the"
+            " workers."
+        )
+    hpke_count = sum(numbers[each] for each in lacking if is_hpke_key(each))
+    if hpke_count and not any(map(is_hpke_key, cipher.key_ids)):
+        raise SettingsError(
+            f"Nothing was deleted: CREDENTIALS_KEY, which is not set, encrypts {hpke_count} of these"
+            " credentials. Set it. If it is lost, set the credentials again with setAccountCredentials, or"
+            " disconnect the accounts."
+        )
 
 
 def _require_key_id(cipher: SecretCipher) -> str:

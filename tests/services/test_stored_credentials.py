@@ -18,9 +18,11 @@ from app.db.repositories.encrypted_rows import (
     list_encrypted_rows,
     replace_encrypted_rows,
 )
+from app.domain.credentials import KEY_GRACE
 from app.domain.ids import AccountId, DestinationId, WorkspaceId
 from app.services.expirations import prune_checkpoints
-from app.services.secret_cipher import SecretCipher, checkpoint_row_name
+from app.services.missing_keys import record_keys
+from app.services.secret_cipher import SecretCipher, checkpoint_row_name, new_secrets_key
 from app.services.stored_secrets import (
     Rotation,
     UnreadableSecret,
@@ -68,7 +70,8 @@ from tests.webhook_rows import SECRET, add_webhook
 ROTATING = SecretCipher([OTHER_KEY, KEY])
 OLD_ID, NEW_ID = CIPHER.key_id, OTHER_CIPHER.key_id
 CHECKPOINT = {"container": "17889"}
-DAY = timedelta(days=1)
+LOST_CIPHER = SecretCipher([new_secrets_key()])
+DAY, TICK = timedelta(days=1), timedelta(milliseconds=1)
 
 
 async def add_account_with_credentials(
@@ -330,6 +333,64 @@ async def test_lost_key_makes_accounts_need_reconnection(database: Database) -> 
     assert await stored_events(database) == [
         StoredEvent(1, "account.changed", "discardCredentials", lost, {"needs_reconnection_since"})
     ]
+
+
+@pytest.mark.parametrize("is_hpke", [False, True])
+async def test_credentials_that_a_running_worker_can_decrypt_are_not_discarded(
+    database: Database, *, is_hpke: bool
+) -> None:
+    """The command has another key, as in a shell without the settings of the service."""
+    workspace = await add_workspace(database)
+    cipher = SecretCipher([KEY], [HPKE_KEY] if is_hpke else [])
+    account = await add_account(database, workspace, platform=PLATFORM)
+    await add_account_with_credentials(database, workspace, LOST_CIPHER)
+    if is_hpke:
+        await add_hpke_credentials(database, workspace, account)
+    else:
+        await add_credentials(database, workspace, account)
+    await record_keys(database, cipher, NOW)
+    before = await all_rows(database)
+
+    with pytest.raises(SettingsError) as raised:
+        await discard_unreadable_credentials(database, OTHER_CIPHER, NOW + KEY_GRACE - TICK)
+
+    assert str(raised.value) == (
+        "Nothing was deleted: running workers can decrypt 1 of these credentials (keys:"
+        f" {HPKE_KEY_ID if is_hpke else OLD_ID}). Run the command with the SECRETS_KEY and CREDENTIALS_KEY of"
+        " the workers."
+    )
+    assert await all_rows(database) == before
+
+
+async def test_credentials_of_stopped_workers_are_discarded(database: Database) -> None:
+    workspace = await add_workspace(database)
+    account = await add_account_with_credentials(database, workspace)
+    await record_keys(database, CIPHER, NOW)
+
+    assert await discard_unreadable_credentials(database, OTHER_CIPHER, NOW + KEY_GRACE) == 1
+
+    assert await find_credentials(database.reader(workspace), account) is None
+
+
+async def test_credentials_in_the_hpke_format_are_discarded_only_with_another_hpke_key(
+    database: Database,
+) -> None:
+    workspace = await add_workspace(database)
+    account = await add_account(database, workspace, platform=PLATFORM)
+    await add_hpke_credentials(database, workspace, account)
+    await add_account_with_credentials(database, workspace, LOST_CIPHER)
+    before = await all_rows(database)
+
+    with pytest.raises(SettingsError) as raised:
+        await discard_unreadable_credentials(database, CIPHER, NOW)
+
+    assert str(raised.value) == (
+        "Nothing was deleted: CREDENTIALS_KEY, which is not set, encrypts 1 of these credentials. Set it. If"
+        " it is lost, set the credentials again with setAccountCredentials, or disconnect the accounts."
+    )
+    assert await all_rows(database) == before
+    with_other_key = SecretCipher([KEY], [OTHER_HPKE_KEY])
+    assert await discard_unreadable_credentials(database, with_other_key, NOW) == 2
 
 
 async def test_old_checkpoints_are_pruned_except_of_unknown_outcomes(database: Database) -> None:
