@@ -113,7 +113,9 @@ def _unreadable_problem(unreadable: Sequence[UnreadableSecret]) -> str | None:
     return (
         f"{len(unreadable)} of the stored secrets cannot be decrypted. Add the key with which they were"
         " encrypted, or rotate the secrets of these webhooks with rotateWebhookSecret, and set these"
-        " credentials again with setAccountCredentials. Checkpoints can be read only with their key."
+        " credentials again with setAccountCredentials. Checkpoints of destinations can be read only with"
+        " their key. Without it, settle unknown outcomes with reconcileDestination; other checkpoints are"
+        " deleted within a week."
     )
 
 

@@ -246,7 +246,8 @@ def with_other_key(count: int) -> str:
 CANNOT_BE_DECRYPTED = (
     "post-results: {} of the stored secrets cannot be decrypted. Add the key with which they were encrypted,"
     " or rotate the secrets of these webhooks with rotateWebhookSecret, and set these credentials again with"
-    " setAccountCredentials. Checkpoints can be read only with their key.\n"
+    " setAccountCredentials. Checkpoints of destinations can be read only with their key. Without it, settle"
+    " unknown outcomes with reconcileDestination; other checkpoints are deleted within a week.\n"
 )
 
 

@@ -44,6 +44,8 @@ _PRUNE_BATCH_SIZE = 1000
 """Small enough that a batch does not delay other writers for long."""
 _CHECKPOINT_RETENTION = timedelta(days=7)
 """Time after which no platform continues what a checkpoint describes."""
+_PUBLISHED_CHECKPOINT_RETENTION = timedelta(days=1)
+"""Time after a publication in which a late report may plan a check for duplicates, which needs it."""
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -185,9 +187,13 @@ async def prune_deliveries(database: Database, now: datetime, *, retention: time
 
 async def prune_checkpoints(database: Database, now: datetime) -> None:
     """Delete checkpoints that no attempt or lookup needs; takes no lock if there are none."""
-    before = now - _CHECKPOINT_RETENTION
-    if await has_old_checkpoints(database.all_workspaces, before):
-        await database.write_all_workspaces(partial(delete_old_checkpoints, before=before))
+    before, published_before = now - _CHECKPOINT_RETENTION, now - _PUBLISHED_CHECKPOINT_RETENTION
+    if await has_old_checkpoints(
+        database.all_workspaces, before, published_before=published_before
+    ):
+        await database.write_all_workspaces(
+            partial(delete_old_checkpoints, before=before, published_before=published_before)
+        )
 
 
 async def prune_idempotency_keys(database: Database, now: datetime) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,12 +14,14 @@ from app.db.core.statements import CompiledStatement
 from app.db.repositories.accounts import load_accounts
 from app.db.repositories.checkpoints import find_checkpoint
 from app.db.repositories.credentials import find_credentials
+from app.db.repositories.duplicate_checks import PendingCheck, add_check
 from app.db.repositories.encrypted_rows import (
     CREDENTIALS,
     list_encrypted_rows,
     replace_encrypted_rows,
 )
 from app.domain.credentials import KEY_GRACE
+from app.domain.destinations import DestinationState
 from app.domain.ids import AccountId, DestinationId, WorkspaceId
 from app.services.expirations import prune_checkpoints
 from app.services.missing_keys import record_keys
@@ -393,26 +396,38 @@ async def test_credentials_in_the_hpke_format_are_discarded_only_with_another_hp
     assert await discard_unreadable_credentials(database, with_other_key, NOW) == 2
 
 
-async def test_old_checkpoints_are_pruned_except_of_unknown_outcomes(database: Database) -> None:
+@pytest.mark.parametrize(
+    ("state", "age", "has_check", "is_pruned"),
+    [
+        (failed(), 8 * DAY, False, True),
+        (queued(), 8 * DAY, False, True),
+        (failed(), 6 * DAY, False, False),
+        (unknown(), 8 * DAY, False, False),
+        (published(NOW - 2 * DAY), 2 * DAY, False, True),
+        (published(NOW - 2 * DAY), 2 * DAY, True, False),
+        (published(NOW - DAY + TICK), 2 * DAY, False, False),
+        (published(NOW - DAY), 8 * DAY, True, False),
+        (published(NOW - DAY), 8 * DAY, False, True),
+    ],
+)
+async def test_checkpoints_that_no_attempt_lookup_or_check_needs_are_pruned(
+    database: Database,
+    state: DestinationState,
+    age: timedelta,
+    *,
+    has_check: bool,
+    is_pruned: bool,
+) -> None:
     workspace = await add_workspace(database)
-    kept: list[DestinationId] = []
-    pruned: list[DestinationId] = []
-    for state, age, is_kept in (
-        (published(), 8 * DAY, False),
-        (failed(), 8 * DAY, False),
-        (queued(), 8 * DAY, False),
-        (unknown(), 8 * DAY, True),
-        (published(), 6 * DAY, True),
-    ):
-        account = await add_account(database, workspace)
-        destination = (await add_post(database, workspace, {account: state})).destinations[0]
-        await add_checkpoint(database, workspace, destination, CHECKPOINT, saved_at=NOW - age)
-        (kept if is_kept else pruned).append(destination)
+    account = await add_account(database, workspace)
+    post = await add_post(database, workspace, {account: state})
+    destination = post.destinations[0]
+    await add_checkpoint(database, workspace, destination, CHECKPOINT, saved_at=NOW - age)
+    if has_check:
+        check = PendingCheck(workspace, destination, post.id, account, NOW, NOW, attempts=0)
+        await database.write(workspace, partial(add_check, check=check))
 
     await prune_checkpoints(database, NOW)
 
-    reader = database.reader(workspace)
-    assert [await find_checkpoint(reader, each) is not None for each in (*kept, *pruned)] == [
-        *[True] * 2,
-        *[False] * 3,
-    ]
+    stored = await find_checkpoint(database.reader(workspace), destination)
+    assert (stored is None) == is_pruned

@@ -4,14 +4,14 @@ from collections.abc import Collection
 from datetime import datetime
 from functools import cache
 
-from sqlalchemy import Insert, and_, bindparam, delete, exists, select
+from sqlalchemy import Insert, and_, bindparam, delete, exists, or_, select
 
 from app.db.core.conditions import any_of
 from app.db.core.database import AllWorkspacesReader, Reader
 from app.db.core.statements import AllWorkspacesStatement, Statement
 from app.db.core.write_session import AllWorkspacesWriteSession, WriteSession
 from app.db.core.writes import insert_with_on_conflict
-from app.db.models import Destination, DestinationCheckpoint
+from app.db.models import Destination, DestinationCheckpoint, DuplicateCheck
 from app.domain.credentials import EncryptedData
 from app.domain.destinations import Outcome
 from app.domain.ids import DestinationId
@@ -72,22 +72,45 @@ _DELETE = delete(DestinationCheckpoint).where(
 )
 
 
-async def has_old_checkpoints(reader: AllWorkspacesReader, before: datetime) -> bool:
+async def has_old_checkpoints(
+    reader: AllWorkspacesReader, before: datetime, *, published_before: datetime
+) -> bool:
     """Return whether `delete_old_checkpoints` would delete any. Served by ix_checkpoint_updated_at."""
-    ((has_old,),) = await reader.rows(_HAS_OLD, before=before)
+    ((has_old,),) = await reader.rows(_HAS_OLD, before=before, published_before=published_before)
     return bool(has_old)
 
 
-async def delete_old_checkpoints(session: AllWorkspacesWriteSession, before: datetime) -> None:
-    """Delete checkpoints of all workspaces that were saved before a time, except for unknown outcomes."""
-    await session.rows(_DELETE_OLD, before=before)
+async def delete_old_checkpoints(
+    session: AllWorkspacesWriteSession, before: datetime, *, published_before: datetime
+) -> None:
+    """Delete checkpoints of all workspaces that were saved before a time.
+
+    Also deletes those of destinations that were published before a later time, `published_before`. Those of
+    unknown outcomes and of planned checks for duplicates stay.
+    """
+    await session.rows(_DELETE_OLD, before=before, published_before=published_before)
 
 
 _IS_OLD = and_(
-    DestinationCheckpoint.updated_at < bindparam("before"),
+    # That of a published destination was saved before; this lets the index serve both.
+    DestinationCheckpoint.updated_at < bindparam("published_before"),
     exists()
-    .where(_DESTINATION_JOIN, Destination.outcome != Outcome.UNKNOWN)
+    .where(
+        _DESTINATION_JOIN,
+        Destination.outcome != Outcome.UNKNOWN,
+        or_(
+            DestinationCheckpoint.updated_at < bindparam("before"),
+            and_(
+                Destination.outcome == Outcome.PUBLISHED,
+                Destination.settled_at < bindparam("published_before"),
+            ),
+        ),
+    )
     .correlate(DestinationCheckpoint),
+    ~exists().where(
+        DuplicateCheck.workspace_id == DestinationCheckpoint.workspace_id,
+        DuplicateCheck.destination_id == DestinationCheckpoint.destination_id,
+    ),
 )
 _HAS_OLD = AllWorkspacesStatement(
     select(exists().where(_IS_OLD)), reason="maintenance of all workspaces"
