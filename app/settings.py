@@ -215,6 +215,7 @@ class Settings:
         "Keys that encrypt the [credentials](credentials.md) of accounts, the signing secrets of"
         " [webhooks](webhooks.md), and authorizations of [Mastodon](platforms.md#mastodon), separated by"
         " commas, each made by `post-results secrets new-key`. The first encrypts, all decrypt."
+        " [Rotation](credentials.md#rotation) says when a key can be removed."
         " `SECRETS_KEY_FILE` names a file with them instead. Not set: nothing of this can be stored or used.",
         is_secret=True,
     )
