@@ -1,7 +1,6 @@
 """Builds the ASGI application from the settings, and its lifespan."""
 
 import asyncio
-import gc
 import os
 import random
 import secrets
@@ -62,7 +61,13 @@ from app.platforms import ADAPTER_PLATFORMS, make_adapters
 from app.rest.endpoints import rest_routes
 from app.rest.envelope import error_response, mutation_response
 from app.rest.exports import export_routes
+from app.runtime.computations import is_idle
 from app.runtime.fair_slots import FairSlots
+from app.runtime.garbage_collection import (
+    CHECK_INTERVAL,
+    FullCollections,
+    tune_garbage_collection,
+)
 from app.runtime.shutdown import CLEANUP_LIMIT, limited_cleanup, on_shutdown_signal
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder, Viewer
 from app.services.board_counts import BoardCounter
@@ -72,7 +77,7 @@ from app.services.database_clock import DatabaseClock, keep_synchronized
 from app.services.expirations import EXPIRATION_INTERVAL
 from app.services.exports import ExportChunk, ExportFormat, export_destinations
 from app.services.mastodon_authorization import MastodonAuthorizer
-from app.services.periodic import exit_together
+from app.services.periodic import exit_together, run_periodically
 from app.services.proxy_users import ProxyUsers, open_proxy_users
 from app.services.retry_policies import load_retry_policies
 from app.services.secret_cipher import load_cipher
@@ -87,13 +92,6 @@ from app.web.index import index_route
 from app.web.sessions import SessionEndpoint
 from app.web.static_files import STATIC_DIR
 from app.worker.process import embedded_worker, webhook_delivery
-
-_GC_THRESHOLDS = (5_000, 20, 10)
-"""Allocations before a young collection, young ones before a middle one, middle ones before a full one.
-
-The first two are raised, see `_tune_gc`. The last is Python's default: only collections of the oldest
-generation free connections that were open for long, thousands of them together.
-"""
 
 _UNAUTHENTICATED_SOCKET_DIVISOR = 4
 """Divisor of MAX_SOCKETS for the additional limit on unauthenticated WebSockets."""
@@ -134,7 +132,7 @@ def create_app_from_env() -> "Application":
     except SettingsError as error:  # in a file that was changed since the server started
         logger.error(str(error))  # noqa: TRY400 - a traceback adds nothing
         sys.exit(1)
-    _tune_gc()
+    tune_garbage_collection()
     sys.setswitchinterval(_SWITCH_INTERVAL.total_seconds())
     # If a client disconnects, graphql-core may not have started the resolvers of the items of a list.
     warnings.filterwarnings("ignore", _UNSTARTED_RESOLVER, RuntimeWarning)
@@ -147,16 +145,6 @@ def _too_many_large_responses() -> ServiceUnavailable:
         " Read each response to its end, or request smaller pages.",
         retry_after=_LARGE_RESPONSE_RETRY_AFTER_SECONDS,
     )
-
-
-def _tune_gc() -> None:
-    """Exempt existing objects from garbage collection and run it less often.
-
-    A response creates thousands of short-lived objects. With Python's default thresholds the many
-    collections, each over all objects of the application, delay responses.
-    """
-    gc.freeze()  # without a collection, which would delay the start and free less than 1 MB
-    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 def create_app(
@@ -456,6 +444,11 @@ async def _lifespan(
             async with (
                 keep_synchronized(clock, database),
                 run_change_notifier(database, app_state.change_feed.wake),
+                run_periodically(
+                    "garbage collection",
+                    FullCollections(is_idle, time.monotonic).collect_if_due,
+                    interval=CHECK_INTERVAL,
+                ),
                 run_maintenance(
                     database,
                     clock,

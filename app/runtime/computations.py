@@ -53,6 +53,12 @@ def is_in_thread() -> bool:
     return _main_loop.get() is not None or asyncio._get_running_loop() is None
 
 
+def is_idle() -> bool:
+    """Return True if no thread of this module works."""
+    loop = asyncio.get_running_loop()
+    return _thread_slots.in_loop(loop).is_unused and _loop_slots.in_loop(loop).is_unused
+
+
 async def compute(function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
     """Call a function in a thread and return its result; waits while its caller has its share of them.
 
@@ -78,7 +84,11 @@ async def run_in_thread(function: Callable[[], Coroutine[Any, Any, T]]) -> T:
     caller, loop = current_caller.get(), asyncio.get_running_loop()
     slots = _loop_slots.in_loop(loop)
     await slots.acquire(caller)
-    thread_loop = _idle_loops.pop() if _idle_loops else _start_loop()
+    try:
+        thread_loop = _idle_loops.pop() if _idle_loops else _start_loop()
+    except BaseException:
+        slots.release(caller)
+        raise
 
     async def run() -> T:
         _main_loop.set(loop)
@@ -111,5 +121,9 @@ async def await_in_main_loop(
 def _start_loop() -> asyncio.AbstractEventLoop:
     """Start a thread with an event loop; it does not prevent the end of the process."""
     loop = asyncio.new_event_loop()
-    Thread(target=loop.run_forever, name="computation loop", daemon=True).start()
+    try:
+        Thread(target=loop.run_forever, name="computation loop", daemon=True).start()
+    except RuntimeError:  # the system has no more threads
+        loop.close()
+        raise
     return loop

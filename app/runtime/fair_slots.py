@@ -39,6 +39,11 @@ class FairSlots:
         self._held: Counter[Hashable] = Counter()
         self._waiting: RoundRobinQueue[_WaitingWork] = RoundRobinQueue()
 
+    @property
+    def is_unused(self) -> bool:
+        """True if no slot is held."""
+        return not self._held
+
     def can_acquire_now(self, caller: Hashable) -> bool:
         """Return True if the caller would get a slot without waiting."""
         # No one who waits could use a free slot: it would have been assigned at its release.

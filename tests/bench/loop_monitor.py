@@ -1,13 +1,15 @@
-"""Measures how long an event loop is blocked: the CPU time of its thread between two polls.
+"""Measures how long an event loop is blocked: by its own thread, and by garbage collections in any thread.
 
 One iteration of a loop runs everything that became ready during the last one. Until it ends, no other
-request is read, so an iteration counts as one piece, however many callbacks it runs.
+request is read, so the CPU time of the thread between two polls counts as one piece, however many callbacks
+it runs. A garbage collection stops all threads, so its CPU time counts as one piece too.
 """
 
 import asyncio
+import gc
 import selectors
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class LoopMonitor(selectors.DefaultSelector):
@@ -16,6 +18,7 @@ class LoopMonitor(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.restart()
+        gc.callbacks.append(self._measure_collection)
 
     def restart(self) -> None:
         """Begin to measure; the rest of the iteration counts as one."""
@@ -27,6 +30,10 @@ class LoopMonitor(selectors.DefaultSelector):
         self._measure()
         return self._longest * 1000
 
+    def close(self) -> None:
+        gc.callbacks.remove(self._measure_collection)
+        super().close()
+
     def select(self, timeout: float | None = None) -> Sequence[tuple[selectors.SelectorKey, int]]:  # type: ignore[override]
         self._measure()
         events = super().select(timeout)
@@ -35,6 +42,12 @@ class LoopMonitor(selectors.DefaultSelector):
 
     def _measure(self) -> None:
         self._longest = max(self._longest, time.thread_time() - self._started_at)
+
+    def _measure_collection(self, phase: str, _info: Mapping[str, int]) -> None:
+        if phase == "start":
+            self._collection_started_at = time.thread_time()
+        else:
+            self._longest = max(self._longest, time.thread_time() - self._collection_started_at)
 
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
         """Create the event loop that this selector measures."""

@@ -1,4 +1,6 @@
 import asyncio
+import subprocess
+import sys
 import threading
 from functools import partial
 
@@ -166,3 +168,29 @@ async def test_one_caller_never_uses_all_event_loops_of_threads() -> None:
         for task in busy:
             task.cancel()
         await asyncio.wait(busy)
+
+
+def test_computation_releases_its_slot_if_no_thread_starts() -> None:
+    script = """
+import asyncio, threading
+from app.runtime.computations import is_idle, run_in_thread
+async def work(): return 1
+async def main():
+    size = threading.stack_size(2**47 - 2**20)  # more than all memory that a process can address
+    for _ in range(5):
+        try:
+            await run_in_thread(work)
+        except RuntimeError as error:
+            print(error)
+    threading.stack_size(size)
+    print(is_idle(), await run_in_thread(work))
+asyncio.run(main())
+"""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (result.stdout, result.stderr) == ("can't start new thread\n" * 5 + "True 1\n", "")
