@@ -51,6 +51,8 @@ from tests.factories import NOW
 LATER = NOW + timedelta(days=1)
 OWN = WorkspaceId(all_tables.WORKSPACE)
 ACCOUNT = AccountId(1)
+UNKNOWN_ON_ACCOUNT = AccountId(4)
+"""Account of a destination with an unknown outcome."""
 KEY = ApiKeyId(all_tables.KEY)
 POST = PostId(all_tables.POST)
 PUBLISHED, FAILED = DestinationId(all_tables.PUBLISHED), DestinationId(all_tables.FAILED)
@@ -349,7 +351,7 @@ LOCKING_CASES: Mapping[str, WriteCase] = {
         reader,
         claims.ClaimTime.VERIFIABLE,
         LATER,
-        group=claims.ClaimGroup(default_publisher("instagram"), "instagram", ACCOUNT),
+        group=claims.ClaimGroup(default_publisher("instagram"), "instagram", UNKNOWN_ON_ACCOUNT),
         limit=9,
     ),
     "load_webhook_for_update": lambda _, reader: webhooks.load_webhook_for_update(reader, WEBHOOK),
