@@ -1,7 +1,8 @@
 """Maps a publishing error to its cause, fix and next action: one table by code, or else by category."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 
 from app.domain.destinations import ErrorCategory, Outcome
@@ -53,7 +54,7 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Advice for a destination's error; `will_retry` if an automatic retry is scheduled."""
+    """Advice for an error; `will_retry` if an automatic retry is scheduled, in a mirror at the source."""
 
     category: ErrorCategory
     code: str
@@ -64,12 +65,38 @@ class Diagnosis:
     next_action: NextAction
 
 
-def diagnose(
-    *, category: ErrorCategory, code: str, outcome: Outcome, will_retry: bool
-) -> Diagnosis:
-    """Return the advice for an error. A publisher's own code gets the advice of its category.
+def diagnose_destination(
+    *,
+    category: ErrorCategory | None,
+    code: str | None,
+    outcome: Outcome,
+    next_retry_at: datetime | None,
+    awaits_outcome: bool,
+    is_mirrored: bool,
+) -> Diagnosis | None:
+    """Return the advice for the error of a destination; None without an error.
 
-    The advice for an unknown outcome is always to check the platform.
+    None too without an outcome that is known or awaited: what was imported unfinished into a local workspace
+    has the last state at its source, and the next step there is not known.
+    """
+    if category is None or code is None or (outcome is Outcome.NONE and not awaits_outcome):
+        return None
+    diagnosis = diagnose(category=category, code=code, outcome=outcome)
+    if next_retry_at is None:
+        return diagnosis
+    return replace(
+        diagnosis,
+        will_retry=True,
+        fix=_MIRRORED_RETRY_FIX if is_mirrored else _RETRY_FIX,
+        next_action=NextAction.WAIT,
+    )
+
+
+def diagnose(*, category: ErrorCategory, code: str, outcome: Outcome) -> Diagnosis:
+    """Return the advice for an error without an automatic retry.
+
+    A publisher's own code gets the advice of its category. The advice for an unknown outcome is always to
+    check the platform.
     """
     advice = _OUTCOME_UNKNOWN_ADVICE if outcome is Outcome.UNKNOWN else _find_advice(category, code)
     return Diagnosis(
@@ -77,9 +104,9 @@ def diagnose(
         code=code,
         source=advice.source,
         retryable=advice.retryable,
-        will_retry=will_retry,
-        fix=_WILL_RETRY_FIX if will_retry else advice.fix,
-        next_action=NextAction.WAIT if will_retry else advice.next_action,
+        will_retry=False,
+        fix=advice.fix,
+        next_action=advice.next_action,
     )
 
 
@@ -101,7 +128,8 @@ def _find_advice(category: ErrorCategory, code: str) -> Advice:
     return advice if advice and advice.category is category else _BY_CODE[category.name]
 
 
-_WILL_RETRY_FIX = "Nothing to do: it is retried automatically."
+_RETRY_FIX = "Nothing to do: it is retried automatically."
+_MIRRORED_RETRY_FIX = "Nothing to do: the mirrored service has planned a retry."
 
 _OUTCOME_UNKNOWN_ADVICE = Advice(
     OUTCOME_UNKNOWN,

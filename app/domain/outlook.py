@@ -120,7 +120,6 @@ def _outlook_of_failed(progress: Progress) -> Outlook:
         category=progress.error_category,
         code=progress.error_code,
         outcome=progress.outcome,
-        will_retry=False,
     )
     return Outlook(sentence=f"It is not retried automatically. {diagnosis.fix}")
 

@@ -1,6 +1,7 @@
 """Advice about publishing errors."""
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,9 @@ from app.domain.diagnosis import (
     ErrorSource,
     NextAction,
     diagnose,
+    diagnose_destination,
 )
+from tests.factories import NOW
 
 ADVICE_BY_CODE = {advice.code: advice for advice in ADVICE}
 
@@ -61,9 +64,9 @@ def test_known_code_has_its_own_advice_only_in_its_category(
     advice = ADVICE_BY_CODE[code]
     if advice.category is not category:
         advice = ADVICE_BY_CODE[category.name]
-    assert diagnose(
-        category=category, code=code, outcome=Outcome.FAILED, will_retry=False
-    ) == expected_diagnosis(advice, category=category, code=code)
+    assert diagnose(category=category, code=code, outcome=Outcome.FAILED) == expected_diagnosis(
+        advice, category=category, code=code
+    )
 
 
 @given(
@@ -74,33 +77,63 @@ def test_known_code_has_its_own_advice_only_in_its_category(
 def test_other_code_has_advice_of_its_category(
     category: ErrorCategory, code: str, outcome: Outcome
 ) -> None:
-    assert diagnose(
-        category=category, code=code, outcome=outcome, will_retry=False
-    ) == expected_diagnosis(ADVICE_BY_CODE[category.name], category=category, code=code)
+    assert diagnose(category=category, code=code, outcome=outcome) == expected_diagnosis(
+        ADVICE_BY_CODE[category.name], category=category, code=code
+    )
 
 
+def diagnose_advised(advice: Advice, **fields: Any) -> Diagnosis | None:
+    """Diagnose a destination of this server with the error of the advice."""
+    defaults: dict[str, Any] = {
+        "category": advice.category,
+        "code": advice.code,
+        "outcome": Outcome.NONE,
+        "next_retry_at": None,
+        "awaits_outcome": True,
+        "is_mirrored": False,
+    }
+    return diagnose_destination(**(defaults | fields))
+
+
+@pytest.mark.parametrize(
+    ("is_mirrored", "fix"),
+    [
+        (False, "Nothing to do: it is retried automatically."),
+        (True, "Nothing to do: the mirrored service has planned a retry."),
+    ],
+)
 @pytest.mark.parametrize("advice", ADVICE, ids=lambda advice: advice.code)
-def test_scheduled_retry_needs_no_action(advice: Advice) -> None:
-    assert diagnose(
-        category=advice.category, code=advice.code, outcome=Outcome.NONE, will_retry=True
-    ) == Diagnosis(
+def test_scheduled_retry_needs_no_action(advice: Advice, is_mirrored: bool, fix: str) -> None:
+    assert diagnose_advised(advice, next_retry_at=NOW, is_mirrored=is_mirrored) == Diagnosis(
         category=advice.category,
         code=advice.code,
         source=advice.source,
         retryable=advice.retryable,
         will_retry=True,
-        fix="Nothing to do: it is retried automatically.",
+        fix=fix,
         next_action=NextAction.WAIT,
     )
+
+
+@pytest.mark.parametrize("advice", ADVICE, ids=lambda advice: advice.code)
+def test_destination_has_a_diagnosis_if_its_outcome_is_known_or_awaited(advice: Advice) -> None:
+    known = expected_diagnosis(advice, category=advice.category, code=advice.code)
+    unknown = diagnose(category=advice.category, code=advice.code, outcome=Outcome.UNKNOWN)
+
+    assert diagnose_advised(advice) == known
+    assert diagnose_advised(advice, is_mirrored=True) == known
+    assert diagnose_advised(advice, outcome=Outcome.FAILED, awaits_outcome=False) == known
+    assert diagnose_advised(advice, outcome=Outcome.UNKNOWN, awaits_outcome=False) == unknown
+    assert diagnose_advised(advice, awaits_outcome=False) is None
+    assert diagnose_advised(advice, awaits_outcome=False, next_retry_at=NOW) is None
+    assert diagnose_advised(advice, category=None, code=None) is None
 
 
 @given(st.sampled_from(ErrorCategory), st.sampled_from([*ADVICE_BY_CODE, "OTHER_CODE"]))
 def test_unknown_outcome_is_always_checked_on_the_platform(
     category: ErrorCategory, code: str
 ) -> None:
-    assert diagnose(
-        category=category, code=code, outcome=Outcome.UNKNOWN, will_retry=False
-    ) == Diagnosis(
+    assert diagnose(category=category, code=code, outcome=Outcome.UNKNOWN) == Diagnosis(
         category=category,
         code=code,
         source=ErrorSource.SYSTEM,

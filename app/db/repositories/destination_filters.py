@@ -146,6 +146,9 @@ IS_RETRYING = and_(Destination.next_retry_at.is_not(None), _HAS_PUBLISHER)
 Served by ix_destination_next_retry.
 """
 
+_HAS_DIAGNOSIS = or_(Destination.settled_at.is_not(None), AWAITS_OUTCOME)
+"""Condition that an error has a diagnosis: that of `domain.diagnosis.diagnose_destination` in SQL."""
+
 NEWEST_FIRST = Order(Destination.created_at, Destination.id, Direction.DESC)
 
 _ERROR = type_coerce(Destination.error_category.concat("/"), Text()).concat(Destination.error_code)
@@ -153,7 +156,7 @@ _ERROR = type_coerce(Destination.error_category.concat("/"), Text()).concat(Dest
 
 
 def _advice_condition(name: str) -> ColumnElement[bool]:
-    """Return the condition that the advice for the error is one of those that `_advice_values` selects.
+    """Return the condition that there is a diagnosis, with an advice that `_advice_values` selects.
 
     The first part selects most matches: of a disjunction, PostgreSQL would expect too few.
     """
@@ -166,6 +169,7 @@ def _advice_condition(name: str) -> ColumnElement[bool]:
                 not_(any_of(_ERROR, f"{name}_errors")),
             )
         ),
+        _HAS_DIAGNOSIS,
     )
 
 

@@ -261,7 +261,8 @@ class Destination(Node):
         return _poll_after_seconds(**values, now=self.now)
 
     @sourced_field(
-        "Cause of the error and how to fix it; null without an error.",
+        "Cause of the error and how to fix it; null without an error. Also null for imported posts without an"
+        " outcome, except in a mirror: they have the last state that was imported, and no next step here.",
         FromResolver(
             columns=(
                 *("error_category", "error_code", "outcome", "next_retry_at"),
@@ -271,13 +272,13 @@ class Destination(Node):
         graphql_type=ErrorDiagnosis | None,
     )
     def diagnosis(self) -> diagnosis_rules.Diagnosis | None:
-        if self.error_category is None or self.error_code is None:
-            return None
-        return diagnosis_rules.diagnose(
+        return diagnosis_rules.diagnose_destination(
             category=self.error_category,
             code=self.error_code,
             outcome=self.outcome,
-            will_retry=self.next_retry_at is not None and self.awaits_outcome(),
+            next_retry_at=self.next_retry_at,
+            awaits_outcome=self.awaits_outcome(),
+            is_mirrored=self.row.is_mirrored,
         )
 
     @sourced_field(

@@ -95,7 +95,6 @@ class FailureGroup(Node):
             category=row.error_category,
             code=row.error_code,
             outcome=Outcome.UNKNOWN if is_unknown else Outcome.FAILED,
-            will_retry=False,
         )
 
     @sourced_field(

@@ -12,9 +12,11 @@ from app.domain.destinations import (
     DestinationStatus,
     awaits_outcome,
 )
+from app.domain.diagnosis import Diagnosis, ErrorSource, NextAction, diagnose_destination
 from app.domain.times import format_instant
 from app.domain.transitions import retried, unclaimable
 from tests.clients import Tenant
+from tests.domain.destination_states import ALL_STATES
 from tests.factories import (
     NOW,
     add_account,
@@ -56,7 +58,7 @@ STATES: Mapping[str, DestinationState] = {
 AT_SOURCE = {name for name in STATES if name.endswith("at the source")}
 FIELDS = (
     "post { content } status awaitsOutcome nextRetryAt latenessSeconds pollAfterSeconds"
-    " diagnosis { willRetry nextAction } outlook { attempt nextAt givesUpAt sentence }"
+    " diagnosis { willRetry nextAction source fix } outlook { attempt nextAt givesUpAt sentence }"
 )
 NUMBERS = f"""
     boardCounts(since: "{format_instant(NOW - HOUR)}") {{
@@ -138,17 +140,6 @@ async def test_fields_and_filters_agree_with_the_rule_of_the_domain(
     )
     assert set(await read_destinations(tenant, retrying=True)) == retrying
     assert set(await read_destinations(tenant, retrying=False)) == names - retrying
-    assert set(await read_destinations(tenant, nextAction=["WAIT"])) == retrying
-    for action in ("RETRY", "RECONNECT_ACCOUNT", "CHECK_PLATFORM"):
-        matching = {
-            name
-            for name, node in found.items()
-            if node["diagnosis"] and node["diagnosis"]["nextAction"] == action
-        }
-        assert set(await read_destinations(tenant, nextAction=[action])) == matching, action
-        assert set(await read_destinations(tenant, nextAction=[action, "WAIT"])) == (
-            matching | retrying
-        )
     late = {
         name
         for name, node in found.items()
@@ -158,6 +149,88 @@ async def test_fields_and_filters_agree_with_the_rule_of_the_domain(
     waiting_late = {name for name in awaited if STATES[name].due_at == NOW - HOUR}
     assert waiting_late <= late
     assert late.isdisjoint(names - awaited - {"published"})
+
+
+def at_source(state: DestinationState) -> DestinationState:
+    """Return the state as an import stores it: without claim and lease."""
+    return replace(
+        state, claimable_at=None, lease_token=None, lease_expires_at=None, started_at=None
+    )
+
+
+FAILED_BEFORE = replace(waiting_for_retry(), next_retry_at=None)
+STATES_AT_SOURCE: Mapping[str, DestinationState] = {
+    name: at_source(state)
+    for name, state in {**ALL_STATES, "queued after a failure": FAILED_BEFORE}.items()
+}
+
+
+def has_diagnosis(diagnosis: Diagnosis | None, **values: object) -> bool:
+    return diagnosis is not None and all(
+        getattr(diagnosis, name) == value for name, value in values.items()
+    )
+
+
+@pytest.mark.parametrize("origin", ["created here", "imported", "mirrored"])
+async def test_filters_by_diagnosis_agree_with_the_domain_in_every_state(
+    acme: Tenant, mirror: Tenant, origin: str
+) -> None:
+    is_mirrored = origin == "mirrored"
+    tenant = mirror if is_mirrored else acme
+    states = ALL_STATES if origin == "created here" else STATES_AT_SOURCE
+    imported_at = None if origin == "created here" else NOW
+    account = await add_account(tenant.database, tenant.workspace)
+    diagnoses: dict[str, Diagnosis | None] = {}
+    for name, state in states.items():
+        await add_post(
+            tenant.database,
+            tenant.workspace,
+            {account: state},
+            content=name,
+            is_draft=name == "draft",
+            imported_at=imported_at,
+        )
+        diagnoses[name] = diagnose_destination(
+            category=state.error_category,
+            code=state.error_code,
+            outcome=state.outcome,
+            next_retry_at=state.next_retry_at,
+            awaits_outcome=awaits_outcome(
+                settled_at=state.settled_at,
+                due_at=state.due_at,
+                claimable_at=state.claimable_at,
+                lease_expires_at=state.lease_expires_at,
+                is_mirrored=is_mirrored,
+            ),
+            is_mirrored=is_mirrored,
+        )
+
+    found = await read_destinations(tenant)
+    assert {name: node["diagnosis"] for name, node in found.items()} == {
+        name: diagnosis
+        and {
+            "willRetry": diagnosis.will_retry,
+            "nextAction": diagnosis.next_action.name,
+            "source": diagnosis.source.name,
+            "fix": diagnosis.fix,
+        }
+        for name, diagnosis in diagnoses.items()
+    }
+    assert {name for name, state in states.items() if state.error and not diagnoses[name]} == (
+        {name for name, state in states.items() if state.error and not state.settled_at}
+        if origin == "imported"
+        else set()
+    )
+    waiting = {name for name, each in diagnoses.items() if has_diagnosis(each, will_retry=True)}
+    for action in NextAction:
+        matching = {n for n, each in diagnoses.items() if has_diagnosis(each, next_action=action)}
+        assert set(await read_destinations(tenant, nextAction=[action.name])) == matching
+        either = {action.name, "WAIT"}
+        assert set(await read_destinations(tenant, nextAction=[*either])) == matching | waiting
+    for source in ErrorSource:
+        matching = {n for n, each in diagnoses.items() if has_diagnosis(each, source=source)}
+        assert set(await read_destinations(tenant, source=[source.name])) == matching
+    assert set(await read_destinations(tenant, retrying=True)) == waiting
 
 
 async def test_imported_destination_of_a_local_workspace_is_no_work_of_this_server(
@@ -179,9 +252,8 @@ async def test_imported_destination_of_a_local_workspace_is_no_work_of_this_serv
         assert node["latenessSeconds"] is None
         assert node["pollAfterSeconds"] is None
         assert node["outlook"]["nextAt"] is None
-    retrying = found["retrying at the source"]
-    assert retrying["nextRetryAt"] == format_instant(NOW + HOUR)
-    assert retrying["diagnosis"] == {"willRetry": False, "nextAction": "RETRY"}
+        assert node["diagnosis"] is None
+    assert found["retrying at the source"]["nextRetryAt"] == format_instant(NOW + HOUR)
 
 
 async def test_mirror_counts_the_states_at_the_source_without_a_promise_of_this_server(
@@ -213,6 +285,8 @@ async def test_mirror_counts_the_states_at_the_source_without_a_promise_of_this_
     assert found["retrying at the source"]["diagnosis"] == {
         "willRetry": True,
         "nextAction": "WAIT",
+        "source": "PLATFORM",
+        "fix": "Nothing to do: the mirrored service has planned a retry.",
     }
     here = {"attempt": None, "nextAt": None, "givesUpAt": None}
     queued_there = {**here, "sentence": "This server does not publish it."}
