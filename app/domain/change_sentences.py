@@ -57,7 +57,8 @@ def _post_created(event: StoredEvent) -> str:
 
 
 def _post_changed(event: StoredEvent) -> str:
-    status = _POST_STATUSES.get(str(event.values.get("status")))
+    status = str(event.values.get("status"))
+    result = _POST_RESULTS.get(status)
     if event.operation.startswith(CANCEL):
         if event.values.get("is_draft"):
             return f"{_CANCELLED} The post is a draft again."
@@ -67,9 +68,9 @@ def _post_changed(event: StoredEvent) -> str:
     if event.operation == WAIT_FOR_RATE_LIMIT:
         return "The post waits, because one of its platforms allows no more requests for now."
     if event.operation == IMPORT:
-        return f"The post was imported again. {status or ''}".strip()
-    edit = "" if event.values.get("status") in _FINAL_STATUSES else _post_edit(event)
-    return edit or status or "The result on one of the post's accounts changed."
+        return f"The post was imported again. {result or ''}".strip()
+    change = result or _post_edit(event) or _UNFINISHED_POSTS.get(status)
+    return change or "The result on one of the post's accounts changed."
 
 
 def _post_edit(event: StoredEvent) -> str:
@@ -99,6 +100,22 @@ def _destination_added(event: StoredEvent) -> str:
 def _destination_changed(event: StoredEvent) -> str:
     sentences = (describe(event) for describe in _DESTINATION_STEPS)
     return next(filter(None, sentences), "A detail of the post on one account changed.")
+
+
+def _imported_plan(event: StoredEvent) -> str | None:
+    """Describe a failure or a plan at the source, without saying what happens next on this server."""
+    if event.operation != IMPORT:
+        return None
+    match event.values:
+        case {"status": "failed"}:
+            return _failure(event)
+        case {"next_retry_at": str(retry_at)}:
+            return f"{_failure(event)} The service that publishes the post planned a retry at {retry_at}."
+        case {"status": "queued"}:
+            return "The post is queued in the service that publishes it."
+        case {"due_at": str(due_at)} if "status" not in event.values:
+            return f"The service that publishes the post planned it for {due_at}."
+    return None
 
 
 def _settlement(event: StoredEvent) -> str | None:
@@ -277,6 +294,7 @@ def _changed_names(event: StoredEvent, names: Mapping[str, str], start: str) -> 
 
 
 _DESTINATION_STEPS: tuple[Callable[[StoredEvent], str | None], ...] = (
+    _imported_plan,
     _settlement,
     _postponement,
     _next_attempt,
@@ -306,17 +324,18 @@ _SENTENCES: Mapping[EventKind, Callable[[StoredEvent], str]] = {
     ),
 }
 
-_POST_STATUSES: Mapping[str, str] = {
+_UNFINISHED_POSTS: Mapping[str, str] = {
     PostStatus.DRAFT: "The post is a draft.",
     PostStatus.SCHEDULED: "The post is scheduled.",
     PostStatus.PUBLISHING: "The post is being published.",
+}
+_POST_RESULTS: Mapping[str, str] = {
     PostStatus.PUBLISHED: "The post is published on all its accounts.",
     PostStatus.PARTIALLY_FAILED: (
         "The post is published on some of its accounts. On others it failed, or its result is unknown."
     ),
     PostStatus.FAILED: "On each of its accounts, the post failed or its result is unknown.",
 }
-_FINAL_STATUSES = (PostStatus.PUBLISHED, PostStatus.PARTIALLY_FAILED, PostStatus.FAILED)
 
 _POST_FIELDS: Mapping[str, str] = {
     "content": "text",

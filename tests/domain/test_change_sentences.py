@@ -74,6 +74,7 @@ STARTED_AGAIN = started(claimed(WAITING, TOKEN, LATER), NOW)
 PUBLISHED = published(STARTED, PUBLICATION, NOW)
 UNKNOWN = unknown(STARTED, TIMEOUT, NOW)
 FAILED = failed(STARTED, GONE, NOW)
+QUEUED_ELSEWHERE, WAITING_ELSEWHERE = unclaimable(QUEUED), unclaimable(WAITING)
 PUBLISHING_ELSEWHERE = replace(CLAIMED, lease_token=None, lease_expires_at=None, claimable_at=None)
 
 DESTINATION_CHANGES: Sequence[tuple[str, DestinationState, DestinationState]] = [
@@ -116,6 +117,14 @@ DESTINATION_CHANGES: Sequence[tuple[str, DestinationState, DestinationState]] = 
     ("waitForRateLimit", QUEUED, postponed(QUEUED, LATER)),
     ("waitForRateLimit", WAITING, postponed(WAITING, MUCH_LATER)),
     ("import", QUEUED, PUBLISHING_ELSEWHERE),
+    ("import", QUEUED_ELSEWHERE, WAITING_ELSEWHERE),
+    ("import", WAITING_ELSEWHERE, replace(WAITING_ELSEWHERE, next_retry_at=MUCH_LATER)),
+    ("import", PUBLISHING_ELSEWHERE, QUEUED_ELSEWHERE),
+    ("import", WAITING_ELSEWHERE, replace(WAITING_ELSEWHERE, next_retry_at=None)),
+    ("import", QUEUED_ELSEWHERE, unclaimable(queued(LATER))),
+    ("import", QUEUED_ELSEWHERE, draft()),
+    ("import", WAITING_ELSEWHERE, failed(WAITING_ELSEWHERE, GONE, NOW)),
+    ("import", WAITING_ELSEWHERE, published(WAITING_ELSEWHERE, PUBLICATION, NOW)),
     ("import", FAILED, replace(FAILED, error="Gone.")),
     ("import", FAILED, replace(FAILED, error_code="G")),
 ]
@@ -175,6 +184,16 @@ waitForRateLimit: The platform allows no more requests for now. The post waits u
 waitForRateLimit: The platform allows no more requests for now. The post waits until
   2026-04-17T15:00:00.000Z.
 import: The post is being published.
+import: The attempt failed: The platform did not answer in time. The service that publishes the post
+  planned a retry at 2026-04-15T16:00:00.000Z.
+import: The attempt failed. The service that publishes the post planned a retry at
+  2026-04-17T15:00:00.000Z.
+import: The post is queued in the service that publishes it.
+import: A detail of the post on one account changed.
+import: The service that publishes the post planned it for 2026-04-15T16:00:00.000Z.
+import: The time was removed.
+import: The attempt failed: The page is gone.
+import: The post was published.
 import: The recorded error was changed.
 import: A detail of the post on one account changed.
 """
@@ -208,6 +227,15 @@ def import_as_published(post: Post) -> Post:
     return with_first(imported, PUBLISHED)
 
 
+def import_as_waiting(post: Post) -> Post:
+    return with_first(replace(post, imported_at=NOW), WAITING_ELSEWHERE)
+
+
+def import_with_due_time(post: Post) -> Post:
+    imported = replace(post, imported_at=NOW, scheduled_for=MUCH_LATER)
+    return with_first(imported, unclaimable(queued(MUCH_LATER)))
+
+
 def publish_cancelled(post: Post) -> Post:
     resubmitted = replace(post, scheduled_for=None).resubmitted_for(post.destinations[0].id, NOW)
     return with_first(resubmitted, PUBLISHED)
@@ -235,6 +263,8 @@ POST_CHANGES: Sequence[tuple[str, list[DestinationState], PostCommand]] = [
     ("retryPost", [FAILED], force_retry),
     ("import", [queued(LATER)], lambda post: replace(post, imported_at=NOW)),
     ("import", [queued(LATER)], import_as_published),
+    ("import", [QUEUED_ELSEWHERE], import_as_waiting),
+    ("import", [QUEUED_ELSEWHERE], import_with_due_time),
     ("reportPublished", [draft(), draft()], publish_cancelled),
     ("claimDestinations", [QUEUED], lambda post: with_first(post, CLAIMED)),
     ("waitForRateLimit", [QUEUED], lambda post: with_first(post, postponed(QUEUED, LATER))),
@@ -276,6 +306,11 @@ retryPost: Retried manually. The post is queued to be published again.
 import: The post was imported again.
 import: The post was imported again. The post is published on all its accounts.
 import: The post was published.
+import: The post was imported again.
+import: The attempt failed: The platform did not answer in time. The service that publishes the post
+  planned a retry at 2026-04-15T16:00:00.000Z.
+import: The post was imported again.
+import: The service that publishes the post planned it for 2026-04-17T15:00:00.000Z.
 reportPublished: The post is published on some of its accounts. On others it failed, or its result
   is unknown.
 reportPublished: The post was published.

@@ -216,6 +216,8 @@ def test_types_of_changed_posts() -> None:
         "retryPost failed→publishing: ",
         "import scheduled→scheduled: ",
         "import scheduled→published: ",
+        "import scheduled→publishing: ",
+        "import scheduled→scheduled: ",
         "reportPublished draft→partially_failed: post.partially_failed, post.published, post.failed",
         "claimDestinations scheduled→publishing: ",
         "waitForRateLimit scheduled→scheduled: ",
