@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -33,13 +34,27 @@ pytestmark = pytest.mark.usefixtures("require_built_page")
 
 def import_failure(page_server: PageServer, folder: Path, workspace: str) -> str:
     """Import a post that has failed today on one account, and return its id."""
+    return import_post(page_server, folder, workspace, {"status": "failed"})
+
+
+def import_retry(page_server: PageServer, folder: Path, workspace: str) -> str:
+    """Import a post for which the other service has planned a retry, and return its id."""
+    retry_at = datetime.now(UTC) + timedelta(hours=1)
+    retry = {"status": "queued", "next_retry_at": retry_at.isoformat()}
+    return import_post(page_server, folder, workspace, retry)
+
+
+def import_post(
+    page_server: PageServer, folder: Path, workspace: str, state: Mapping[str, object]
+) -> str:
+    """Import a post after an attempt that failed today on one account, and return its id."""
     post_id = str(uuid4())
-    failed = {"account_id": IMPORTED_ACCOUNT, "platform": "x", "status": "failed", "attempts": 1}
+    attempt = {"account_id": IMPORTED_ACCOUNT, "platform": "x", "attempts": 1}
     record = {
         "post_id": post_id,
         "content": "A post of another service",
         "scheduled_for": datetime.now(UTC).isoformat(),
-        "destinations": [{**failed, "error": "It is broken."}],
+        "destinations": [{**attempt, "error": "It is broken.", **state}],
     }
     file = folder / "posts.jsonl"
     file.write_text(json.dumps(record), "utf-8")
@@ -78,6 +93,41 @@ async def test_mirror_offers_no_action_and_says_why(
         ):
             await tab.open(path)
             await expect_disabled_reasons(tab.page.locator("main"), count)
+
+
+async def test_mirror_shows_retries_as_plans_of_the_mirrored_service(
+    browser: Browser, page_server: PageServer, tmp_path: Path
+) -> None:
+    key = page_server.create_key_of_workspace("retrying", "--mirror-of", "https://example.com")
+    post_id = import_retry(page_server, tmp_path, "retrying")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open("/waiting")
+        await tab.sign_in(key)
+        await expect(tab.heading("Waiting for a retry")).to_be_visible()
+        await expect(tab.heading("Overdue")).to_have_count(0)
+        retries = tab.page.locator(".waiting").first
+        await expect(retries).to_contain_text("the mirrored service had planned to try them again")
+        await expect(retries.locator("tbody")).to_contain_text("planned for")
+        await tab.open(f"/posts/{post_id}")
+        await expect(tab.page.locator(".post-header .status")).to_have_text("Retrying")
+        await expect(tab.page.locator(".card .fix")).to_have_text(
+            "Nothing to do: the mirrored service has planned a retry."
+        )
+
+
+async def test_unfinished_import_has_no_next_step_on_the_board(
+    browser: Browser, page_server: PageServer, tmp_path: Path
+) -> None:
+    key = page_server.create_key_of_workspace("unfinished")
+    post_id = import_retry(page_server, tmp_path, "unfinished")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(key)
+        await expect(tab.page.locator(".post-header .status")).to_have_text("Imported unfinished")
+        card = tab.page.locator(".card")
+        await expect(card.locator(".status")).to_have_text("Imported unfinished")
+        await expect(card).to_contain_text("This server does not publish it.")
+        await expect(card.locator(".fix")).to_have_count(0)
 
 
 async def expect_disabled_reasons(place: Locator, count: int) -> None:

@@ -133,11 +133,13 @@ test("each state of a destination has a word; an unknown one keeps its name", ()
     states.map(([state]) => destinationStatus(state).name),
     states.map(([, name]) => name),
   );
-  const [scheduled, retrying, overdue] = [0, 2, 3].map((index) => states[index][0]);
+  const [scheduled, retrying, overdue, imported] = [0, 2, 3, 5].map((index) => states[index][0]);
   assert.equal(postStatusOf("SCHEDULED", [scheduled]).name, "Scheduled");
   assert.equal(postStatusOf("PUBLISHING", [FAILED, retrying]).name, "Retrying");
   assert.equal(postStatusOf("PUBLISHING", [scheduled, retrying, overdue]).name, "Overdue");
   assert.equal(postStatusOf("PUBLISHING", [PUBLISHED, scheduled]).name, "In progress");
+  assert.equal(postStatusOf("SCHEDULED", [imported]).name, "Imported unfinished");
+  assert.equal(postStatusOf("PUBLISHING", [PUBLISHED, FAILED, imported]).name, "Imported unfinished");
   assert.equal(postStatus("PARTIALLY_FAILED").name, "Partly failed or unknown");
   assert.equal(postStatus("ON_HOLD").name, "On hold");
 });
@@ -236,7 +238,7 @@ test("an answer for the customer has no internals", () => {
       "- TikTok (@acme): it could not be published, because the platform did not accept its content. Please change the post and publish it again.",
       "- X (@acme): it could not be published. We can try again.",
       "- X (@acme): not published yet; it is tried again on Fri 1 Jan 2027, 00:00.",
-      "- X (@acme): it could not be published yet; we are trying again now.",
+      "- X (@acme): it could not be published yet; it is being tried again now.",
       "- X (@acme): planned for Fri 1 Jan 2027, 00:00.",
       "- X (@acme): it could not be published yet; we will try again.",
       "- X (@acme): not published when it was last copied from the service that publishes it.",

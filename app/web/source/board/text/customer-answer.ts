@@ -67,7 +67,7 @@ function answerLine(destination: AnswerDestination, zone: string, now: Date): st
     case "retrying":
       return `${where}: not published yet; it is tried again on ${time(destination.nextRetryAt)}.`;
     case "scheduled":
-      if (isTriedAgain) return `${where}: it could not be published yet; we are trying again now.`;
+      if (isTriedAgain) return `${where}: it could not be published yet; it is being tried again now.`;
       return `${where}: planned for ${time(destination.scheduledFor)}.`;
     case "overdue":
       if (isTriedAgain) return `${where}: it could not be published yet; we will try again.`;

@@ -77,10 +77,15 @@ export function postStatus(status: string): StatusWords {
   return POST_WORDS[status] ?? unknownWords(status);
 }
 
-/** Words for a post with its results: what is unknown, overdue or retried on one account needs the most attention. */
+/**
+ * Words for a post with its results: what is unknown, overdue or retried on one account needs the most attention.
+ * What was imported unfinished comes next, because the status of such a post is the last one at its source.
+ */
 export function postStatusOf(status: string, destinations: readonly StatusFields[]): StatusWords {
   const all = destinations.map(destinationStatus);
-  const urgent = [WORDS.unknown, WORDS.overdue, WORDS.retrying].find((words) => all.includes(words));
+  const urgent = [WORDS.unknown, WORDS.overdue, WORDS.retrying, WORDS.imported].find((words) =>
+    all.includes(words),
+  );
   return urgent ?? finalStatus(all) ?? postStatus(status);
 }
 

@@ -11,6 +11,11 @@ export function RetryTime({ row: { nextRetryAt } }: CellProps) {
   return nextRetryAt && <Countdown at={nextRetryAt} ahead="next attempt" behind="waits for a publisher since" />;
 }
 
+/** The time that the mirrored service planned; only an import shows whether it has retried since. */
+export function MirroredRetryTime({ row: { nextRetryAt } }: CellProps) {
+  return nextRetryAt && <Countdown at={nextRetryAt} ahead="planned for" behind="since the planned time" />;
+}
+
 export function OverdueTime({ row: { leaseExpiresAt, outlook } }: CellProps) {
   const behind = leaseExpiresAt ? "no report since" : "not taken since";
   return outlook.nextAt && <Countdown at={outlook.nextAt} ahead="due" behind={behind} />;
