@@ -160,13 +160,13 @@ async def require_readable_webhooks(database: Database, settings: Settings) -> N
         )
 
 
-async def require_readable_accounts(database: Database, settings: Settings) -> None:
+async def require_readable_accounts(database: Database, settings: Settings, now: datetime) -> None:
     """Raise SettingsError if a worker could publish on no account, because it lacks their keys."""
     counts = await count_secrets(database, load_cipher(settings))
     is_any_unreadable = counts.unreadable_accounts or counts.hpke_accounts
     if counts.readable_accounts or not is_any_unreadable:
         return
-    if not await has_sandbox_accounts(database.all_workspaces):
+    if not await has_sandbox_accounts(database.all_workspaces, now):
         problems = (counts.problem, counts.hpke_settings_problem(settings))
         raise SettingsError(" ".join(filter(None, problems)))
 

@@ -168,7 +168,7 @@ async def _publish_and_deliver_webhooks(
     settings: Settings, policies: RetryPolicies, clock: DatabaseClock
 ) -> None:
     async with _open_connections(settings, clock) as (database, client):
-        await require_readable_accounts(database, settings)
+        await require_readable_accounts(database, settings, clock())
         signing_key = await load_signing_key(settings, database)
         await _run_until_stopped(
             [

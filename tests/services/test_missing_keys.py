@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from app.db.core.database import Database
 from app.db.repositories.worker_keys import count_accounts_without_worker, worker_key_times
 from app.domain.accounts import AccountPublisher
 from app.domain.credentials import KEY_GRACE, is_unreadable_by_workers
-from app.domain.ids import AccountId, WorkspaceId
+from app.domain.ids import DEMO_WORKSPACE_ID, AccountId, WorkspaceId
 from app.services.backup import backup, restore
 from app.services.missing_keys import (
     key_warnings,
@@ -150,7 +151,7 @@ async def test_worker_that_lacks_all_keys_does_not_start(
     chosen = settings(**variables)
     problem = LACKS if variables else NOT_SET
 
-    for check in (require_readable_accounts, require_readable_webhooks):
+    for check in (partial(require_readable_accounts, now=NOW), require_readable_webhooks):
         if is_ready:
             await check(database, chosen)
         else:
@@ -165,27 +166,52 @@ async def test_worker_with_a_readable_account_or_webhook_starts(database: Databa
     await add_credentials(database, workspace, readable, cipher=OTHER_CIPHER)
     await add_webhook(database, workspace, cipher=OTHER_CIPHER)
 
-    for check in (require_readable_accounts, require_readable_webhooks):
-        await check(database, settings(SECRETS_KEY=OTHER_KEY))
+    await require_readable_accounts(database, settings(SECRETS_KEY=OTHER_KEY), NOW)
+    await require_readable_webhooks(database, settings(SECRETS_KEY=OTHER_KEY))
+
+
+async def add_sandbox_account(
+    database: Database, workspace: WorkspaceId, **values: Any
+) -> AccountId:
+    return await add_account(
+        database, workspace, publisher=AccountPublisher.SANDBOX, platform="sandbox", **values
+    )
 
 
 async def test_worker_starts_for_an_account_that_needs_no_credentials(database: Database) -> None:
     workspace, _ = await add_secrets(database)
-    sandbox = await add_account(
-        database, workspace, publisher=AccountPublisher.SANDBOX, platform="sandbox"
-    )
-    await require_readable_accounts(database, settings())
+    sandbox = await add_sandbox_account(database, workspace)
+    await require_readable_accounts(database, settings(), NOW)
 
     await add_credentials(database, workspace, sandbox, platform="sandbox")
 
     with pytest.raises(SettingsError, match="the credentials of 2 accounts"):
-        await require_readable_accounts(database, settings())
+        await require_readable_accounts(database, settings(), NOW)
+
+
+async def test_worker_does_not_start_for_sandbox_accounts_on_which_it_publishes_nothing(
+    database: Database,
+) -> None:
+    workspace, _ = await add_secrets(database)
+    await add_sandbox_account(database, workspace, is_active=False)
+    await add_sandbox_account(database, workspace, needs_reconnection_since=NOW)
+    await add_sandbox_account(database, workspace, token_expires_at=NOW)
+    demo = await add_workspace(database, id=DEMO_WORKSPACE_ID)
+    mirror = await add_workspace(database, mirror_of="https://source.example")
+    for each in (demo, mirror):
+        await add_sandbox_account(database, each)
+
+    with pytest.raises(SettingsError) as caught:
+        await require_readable_accounts(database, settings(), NOW)
+    assert str(caught.value) == NOT_SET
+
+    await require_readable_accounts(database, settings(), NOW - TICK)
 
 
 async def test_worker_without_stored_secrets_starts_unless_it_only_delivers_webhooks(
     database: Database,
 ) -> None:
-    await require_readable_accounts(database, settings())
+    await require_readable_accounts(database, settings(), NOW)
     await require_readable_webhooks(database, settings(SECRETS_KEY=KEY))
 
     with pytest.raises(SettingsError) as caught:
@@ -204,10 +230,12 @@ async def test_worker_needs_the_key_of_credentials_in_the_hpke_format(
     await add_hpke_rows(database, await add_workspace(database))
 
     with pytest.raises(SettingsError) as caught:
-        await require_readable_accounts(database, settings(**variables))
+        await require_readable_accounts(database, settings(**variables), NOW)
     assert str(caught.value) == LEFT.format("1 account and 1 checkpoint")
     await require_readable_accounts(
-        database, settings(SECRETS_KEY=KEY, CREDENTIALS_KEY=f"{OTHER_HPKE_KEY},{HPKE_KEY}")
+        database,
+        settings(SECRETS_KEY=KEY, CREDENTIALS_KEY=f"{OTHER_HPKE_KEY},{HPKE_KEY}"),
+        NOW,
     )
 
 

@@ -8,7 +8,18 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, and_, bindparam, case, exists, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    ScalarSelect,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    not_,
+    or_,
+    select,
+)
 
 from app.db.core.conditions import any_of, sort_key
 from app.db.core.database import AllWorkspacesReader, Reader
@@ -38,14 +49,22 @@ from app.db.core.statements import (
 from app.db.core.types import UtcDateTime, field_names
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import acquire_advisory_lock, write_rows
-from app.db.models import ACCOUNT_JOIN, POST_JOIN, Account, AccountCredentials, Destination, Post
+from app.db.models import (
+    ACCOUNT_JOIN,
+    POST_JOIN,
+    Account,
+    AccountCredentials,
+    Destination,
+    Post,
+    Workspace,
+)
 from app.db.repositories.account_filters import account_conditions, blocked_condition
 from app.db.repositories.destination_filters import AWAITS_OUTCOME
 from app.domain.accounts import Account as DomainAccount
 from app.domain.accounts import AccountPublisher
 from app.domain.destinations import PERMANENT_CATEGORIES, DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import CANCELLED
-from app.domain.ids import AccountId, PostId
+from app.domain.ids import DEMO_WORKSPACE_ID, AccountId, PostId, WorkspaceKind
 from app.domain.times import FIRST_INSTANT
 
 ACCOUNT_COLUMNS = columns_except(Account)
@@ -284,9 +303,14 @@ async def due_post_ids(
     return [PostId(row.post_id) for row in rows]
 
 
-async def has_sandbox_accounts(reader: AllWorkspacesReader) -> bool:
-    """Return whether any workspace has an account of the sandbox without credentials: it needs none."""
-    ((has_account,),) = await reader.rows(_HAS_SANDBOX_ACCOUNTS)
+async def has_sandbox_accounts(reader: AllWorkspacesReader, now: datetime) -> bool:
+    """Return whether a worker publishes on any account of the sandbox without credentials: it needs none.
+
+    Leaves out the demo workspace, whose accounts are examples.
+    """
+    ((has_account,),) = await reader.rows(
+        _HAS_SANDBOX_ACCOUNTS, now=now, demo_workspace_id=DEMO_WORKSPACE_ID
+    )
     return bool(has_account)
 
 
@@ -294,6 +318,10 @@ _HAS_SANDBOX_ACCOUNTS = AllWorkspacesStatement(
     select(
         exists().where(
             Account.publisher == AccountPublisher.SANDBOX,
+            not_(blocked_condition(bindparam("now", type_=UtcDateTime()))),
+            Workspace.id == Account.workspace_id,
+            Workspace.kind == WorkspaceKind.LOCAL,
+            Workspace.id != bindparam("demo_workspace_id"),
             ~exists()
             .where(
                 AccountCredentials.workspace_id == Account.workspace_id,
