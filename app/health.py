@@ -3,17 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TypeVar
+from math import inf
+from typing import Generic, TypeVar
 
 import structlog
-from cachetools import TTLCache
 from starlette.responses import JSONResponse, Response
 
 from app.db.core.database import Database
 from app.db.core.failures import describe_failure, is_storage_failure
 from app.db.repositories.overdue import read_backlog
-from app.domain.credentials import UnreadableSecretCounts
-from app.domain.destinations import Backlog
 from app.domain.errors import ServiceUnavailable
 from app.domain.times import Clock
 from app.http.paths import LIVENESS_PATH, METRICS_PATH, READINESS_PATH
@@ -32,14 +30,17 @@ _NO_ANSWER = f"The database did not answer within {_READINESS_TIMEOUT.total_seco
 
 _DRAINING = "The server is shutting down."
 
-_METRICS_QUERY_TIMEOUT = timedelta(seconds=3)
-"""Longest wait for the database during a scrape; Prometheus itself waits about 10 s."""
+_QUERY_TIMEOUT = timedelta(seconds=3)
+"""Longest wait for numbers of the database, also during a scrape; Prometheus itself waits about 10 s."""
+
+_WARNING_TIMEOUT = timedelta(milliseconds=200)
+"""Longest time by which the numbers for warnings delay an answer about readiness."""
 
 _NO_STORE = {"Cache-Control": "no-store"}
 """Headers of every answer, which a cache in between would make untrue."""
 
 _CACHE_TTL = timedelta(seconds=10)
-"""Time for which a process serves numbers that it has read, however often it is probed and scraped."""
+"""Time after which a process reads numbers again, however often it is probed and scraped."""
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -62,9 +63,13 @@ def probe_routes(
     async def livez(_request: HttpRequest) -> Response:
         return JSONResponse({"status": "alive"}, headers=_NO_STORE)
 
-    backlogs: TTLCache[None, Backlog] = TTLCache(1, _CACHE_TTL.total_seconds(), monotonic)
-    unreadable: TTLCache[None, UnreadableSecretCounts] = TTLCache(
-        1, _CACHE_TTL.total_seconds(), monotonic
+    backlog = CachedRead(
+        lambda: read_backlog(database.all_workspaces, clock()), "backlog not read", monotonic
+    )
+    unreadable = CachedRead(
+        lambda: count_unreadable_secrets(database, cipher, clock()),
+        "unreadable secrets not counted",
+        monotonic,
     )
 
     async def unready_reason() -> str | None:
@@ -81,34 +86,22 @@ def probe_routes(
         reason = await unready_reason()
         if reason is not None:
             return _unavailable(reason)
-        secrets = await current_unreadable()
+        secrets = await unreadable.get(_WARNING_TIMEOUT)
         warning = (
             {} if secrets is None or secrets.problem is None else {"warnings": [secrets.problem]}
         )
         return JSONResponse({"status": "ready", **warning}, headers=_NO_STORE)
 
-    async def current_backlog() -> Backlog | None:
-        return await _read_cached(
-            backlogs, lambda: read_backlog(database.all_workspaces, clock()), "backlog not read"
-        )
-
-    async def current_unreadable() -> UnreadableSecretCounts | None:
-        return await _read_cached(
-            unreadable,
-            lambda: count_unreadable_secrets(database, cipher, clock()),
-            "unreadable secrets not counted",
-        )
-
     async def metrics_page(_request: HttpRequest) -> Response:
         flush_metrics()
-        reason, backlog, secrets = await asyncio.gather(
-            unready_reason(), current_backlog(), current_unreadable()
+        reason, current_backlog, current_unreadable = await asyncio.gather(
+            unready_reason(), backlog.get(_QUERY_TIMEOUT), unreadable.get(_QUERY_TIMEOUT)
         )
         page = render_metrics(
             metrics,
             is_ready=reason is None,
-            backlog=backlog,
-            unreadable=secrets,
+            backlog=current_backlog,
+            unreadable=current_unreadable,
             now=clock(),
         )
         return Response(page, headers={**_NO_STORE, "Content-Type": METRICS_CONTENT_TYPE})
@@ -118,6 +111,44 @@ def probe_routes(
         Route(READINESS_PATH, {"GET": readyz}),
         Route(METRICS_PATH, {"GET": metrics_page}),
     ]
+
+
+class CachedRead(Generic[T]):
+    """Numbers of the database that one task at a time reads for all probes, at most every _CACHE_TTL."""
+
+    def __init__(
+        self,
+        read: Callable[[], Awaitable[T]],
+        failure_event: str,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._read = read
+        self._failure_event = failure_event
+        self._monotonic = monotonic
+        self._value: T | None = None
+        self._fresh_until = -inf
+        self._task: asyncio.Task[None] | None = None
+
+    async def get(self, max_wait: timedelta) -> T | None:
+        """Return what was read last, after a wait up to `max_wait` if it is older than _CACHE_TTL.
+
+        Returns None before the first read has ended, and if the last one failed: other metrics matter too.
+        """
+        if self._monotonic() >= self._fresh_until:
+            if self._task is None or self._task.done():
+                self._task = asyncio.create_task(self._refresh())
+            await asyncio.wait({self._task}, timeout=max_wait.total_seconds())
+        return self._value
+
+    async def _refresh(self) -> None:
+        """Read the value. A failure is also not repeated before _CACHE_TTL has passed, and is logged."""
+        try:
+            async with asyncio.timeout(_QUERY_TIMEOUT.total_seconds()):
+                self._value = await self._read()
+        except Exception:
+            self._value = None
+            logger.warning(self._failure_event, exc_info=True)
+        self._fresh_until = self._monotonic() + _CACHE_TTL.total_seconds()
 
 
 def _reason(error: ServiceUnavailable | TimeoutError) -> str:
@@ -131,21 +162,3 @@ def _reason(error: ServiceUnavailable | TimeoutError) -> str:
 
 def _unavailable(reason: str) -> Response:
     return JSONResponse({"status": "unavailable", "reason": reason}, 503, _NO_STORE)
-
-
-async def _read_cached(
-    cache: TTLCache[None, T], read: Callable[[], Awaitable[T]], failure_event: str
-) -> T | None:
-    """Return cached numbers of the database, or read them.
-
-    Logs an event and returns None if the database fails or is slow: other metrics matter too.
-    """
-    if (cached := cache.get(None)) is not None:
-        return cached
-    try:
-        async with asyncio.timeout(_METRICS_QUERY_TIMEOUT.total_seconds()):
-            cache[None] = result = await read()
-    except Exception:
-        logger.warning(failure_event, exc_info=True)
-        return None
-    return result
