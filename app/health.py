@@ -87,10 +87,8 @@ def probe_routes(
         if reason is not None:
             return _unavailable(reason)
         secrets = await unreadable.get(_WARNING_TIMEOUT)
-        warning = (
-            {} if secrets is None or secrets.problem is None else {"warnings": [secrets.problem]}
-        )
-        return JSONResponse({"status": "ready", **warning}, headers=_NO_STORE)
+        warnings = {"warnings": secrets.warnings} if secrets and secrets.warnings else {}
+        return JSONResponse({"status": "ready", **warnings}, headers=_NO_STORE)
 
     async def metrics_page(_request: HttpRequest) -> Response:
         flush_metrics()

@@ -12,6 +12,7 @@ from app.db.repositories.checkpoints import save_checkpoint
 from app.db.repositories.credentials import set_credentials
 from app.domain.credentials import EncryptedData
 from app.domain.ids import AccountId, DestinationId, WorkspaceId
+from app.services.hpke_credentials import HpkeKeys
 from app.services.secret_cipher import checkpoint_row_name, credential_row_name
 from tests.credential_rows import PLATFORM, VALUES
 from tests.factories import NOW
@@ -44,9 +45,6 @@ HPKE_CHECKPOINT = EncryptedData(
 """Written by an earlier version: `{"container":"17889"}`."""
 
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
-_PUBLIC_KEY = X25519PrivateKey.from_private_bytes(
-    base64.urlsafe_b64decode(HPKE_KEY.removeprefix("private_") + "=")
-).public_key()
 
 
 async def add_hpke_credentials(
@@ -56,8 +54,9 @@ async def add_hpke_credentials(
     values: Mapping[str, object] = VALUES,
     *,
     platform: str = PLATFORM,
+    key: str = HPKE_KEY,
 ) -> None:
-    data = encrypt_by_hpke(values, credential_row_name(workspace, account, platform))
+    data = encrypt_by_hpke(values, credential_row_name(workspace, account, platform), key)
     await database.write(
         workspace,
         lambda session: set_credentials(session, account, data, NOW, is_verified=True),
@@ -76,6 +75,11 @@ async def add_hpke_checkpoint(
     )
 
 
-def encrypt_by_hpke(value: Mapping[str, object], row_name: str) -> EncryptedData:
+def encrypt_by_hpke(
+    value: Mapping[str, object], row_name: str, key: str = HPKE_KEY
+) -> EncryptedData:
+    encoded = base64.urlsafe_b64decode(key.removeprefix("private_") + "=")
+    public_key = X25519PrivateKey.from_private_bytes(encoded).public_key()
+    (key_id,) = HpkeKeys([key]).ids
     info = f"post-results:{row_name}".encode()
-    return EncryptedData(HPKE_KEY_ID, _SUITE.encrypt(json.dumps(value).encode(), _PUBLIC_KEY, info))
+    return EncryptedData(key_id, _SUITE.encrypt(json.dumps(value).encode(), public_key, info))

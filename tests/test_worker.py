@@ -136,7 +136,7 @@ ACCOUNT_UNREADABLE = "this process cannot decrypt the credentials of 1 account."
 WITHOUT_KEY = f"SECRETS_KEY is not set: {ACCOUNT_UNREADABLE} Set it to their key, and restart."
 WITH_OTHER_KEY = (
     f"SECRETS_KEY lacks a key: {ACCOUNT_UNREADABLE} Add their key, and restart; `post-results secrets check`"
-    " lists the affected webhooks and accounts."
+    " lists what is affected."
 )
 
 
@@ -180,10 +180,13 @@ async def test_worker_reads_credentials_in_the_hpke_format(
     await add_hpke_credentials(database, sent.workspace, sent.account)
     without_hpke_key = start_worker(SECRETS_KEY=KEY)
     left = (
-        "CREDENTIALS_KEY, which the next version does not read, encrypts 1 account: run `post-results secrets"
-        " rotate` with CREDENTIALS_KEY and SECRETS_KEY."
+        "CREDENTIALS_KEY, which the next version does not read, encrypts the credentials of 1 account: run"
+        " `post-results secrets rotate` with CREDENTIALS_KEY and SECRETS_KEY."
     )
-    assert await asyncio.to_thread(without_hpke_key.startup_error) == f"post-results: {left}\n"
+    assert await asyncio.to_thread(without_hpke_key.startup_error) == (
+        "post-results: CREDENTIALS_KEY is not set: this process cannot decrypt the credentials of 1 account."
+        " Set it to their key, beside SECRETS_KEY, and restart.\n"
+    )
     worker = start_worker(SECRETS_KEY=KEY, CREDENTIALS_KEY=HPKE_KEY)
 
     await sent.wait_until(is_published)

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -63,8 +63,8 @@ def is_hpke_key(key_id: str) -> bool:
 class UnreadableSecretCounts:
     """Numbers of secrets that cannot be decrypted now, for readiness and metrics."""
 
-    problem: str | None
-    """Sentences about webhook secrets and credentials that need another SECRETS_KEY; None without any."""
+    warnings: Sequence[str]
+    """Sentences about keys that the process lacks, and about a deprecated key that is still needed."""
     webhooks: int
     """Webhooks whose secret the process cannot decrypt."""
     accounts: int

@@ -29,92 +29,151 @@ RECORD_INTERVAL = timedelta(seconds=20)
 
 
 @dataclass(frozen=True, slots=True)
+class RowCounts:
+    """Numbers of encrypted rows."""
+
+    accounts: int
+    """Accounts with credentials."""
+    checkpoints: int
+
+    def __bool__(self) -> bool:
+        return self.accounts + self.checkpoints > 0
+
+    @property
+    def phrases(self) -> list[str]:
+        """Phrases that name what is encrypted."""
+        return [
+            *_phrase("credentials", self.accounts, "account"),
+            *_phrase("checkpoints", self.checkpoints, "destination"),
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SecretCounts:
     """Numbers of webhooks, accounts and checkpoints by the keys that their secrets need."""
 
     has_key: bool
     """False if SECRETS_KEY is not set."""
+    has_hpke_key: bool
+    """False if CREDENTIALS_KEY is not set."""
     unreadable_webhooks: int
     """Webhooks whose current secret the process cannot decrypt; previous secrets do not count."""
     readable_webhooks: int
-    unreadable_accounts: int
-    """Accounts with credentials of another SECRETS_KEY."""
     readable_accounts: int
-    """Accounts whose credentials the process can decrypt; may include `hpke_accounts`."""
-    hpke_accounts: int
-    """Accounts with credentials of a CREDENTIALS_KEY, which the process may have."""
-    hpke_checkpoints: int
-    """Checkpoints of a CREDENTIALS_KEY, which the process may have."""
+    """Accounts whose credentials the process can decrypt, with those of `readable_hpke`."""
+    unreadable: RowCounts
+    """Rows of another SECRETS_KEY."""
+    unreadable_hpke: RowCounts
+    """Rows of a CREDENTIALS_KEY that the process lacks or ignores."""
+    readable_hpke: RowCounts
+    """Rows of a CREDENTIALS_KEY that the process has."""
 
     @property
-    def problem(self) -> str | None:
-        """Sentences about webhook secrets and credentials that need another SECRETS_KEY; None without any."""
+    def problems(self) -> list[str]:
+        """Sentences about what the process cannot decrypt."""
+        return [*filter(None, (self.secrets_key_problem, self._credentials_key_problem))]
+
+    @property
+    def secrets_key_problem(self) -> str | None:
+        """Sentences about secrets that need another SECRETS_KEY; None without any."""
         secrets = [
-            f"the {noun} of {_format_count(count, owner)}"
-            for noun, count, owner in (
-                ("secrets", self.unreadable_webhooks, "webhook"),
-                ("credentials", self.unreadable_accounts, "account"),
-            )
-            if count
+            *_phrase("secrets", self.unreadable_webhooks, "webhook"),
+            *self.unreadable.phrases,
         ]
         if not secrets:
             return None
-        what = f"this process cannot decrypt {' and '.join(secrets)}."
+        what = f"this process cannot decrypt {_join(secrets)}."
         if not self.has_key:
             return f"SECRETS_KEY is not set: {what} Set it to their key, and restart."
         return (
             f"SECRETS_KEY lacks a key: {what} Add their key, and restart;"
-            " `post-results secrets check` lists the affected webhooks and accounts."
+            " `post-results secrets check` lists what is affected."
+        )
+
+    @property
+    def _credentials_key_problem(self) -> str | None:
+        """Sentences about rows that need another CREDENTIALS_KEY; None without any."""
+        if not self.unreadable_hpke:
+            return None
+        what = f"this process cannot decrypt {_join(self.unreadable_hpke.phrases)}."
+        if not self.has_hpke_key:
+            return f"CREDENTIALS_KEY is not set: {what} Set it to their key, beside SECRETS_KEY, and restart."
+        if not self.has_key:
+            return (
+                f"CREDENTIALS_KEY is ignored, because SECRETS_KEY is not set: {what} Run `post-results"
+                " secrets new-key`, set SECRETS_KEY to the key, and restart."
+            )
+        return (
+            f"CREDENTIALS_KEY lacks a key: {what} Add their key, and restart; `post-results secrets check`"
+            " lists what is affected."
+        )
+
+    @property
+    def rotation_reminder(self) -> str | None:
+        """Sentence about rows that have to be encrypted with SECRETS_KEY; None without any."""
+        if not self.readable_hpke:
+            return None
+        return (
+            "CREDENTIALS_KEY, which the next version does not read, encrypts"
+            f" {_join(self.readable_hpke.phrases)}: run `post-results secrets rotate` with CREDENTIALS_KEY"
+            " and SECRETS_KEY."
         )
 
     def hpke_settings_problem(self, settings: Settings) -> str | None:
-        """Sentence about HPKE_KEY_VARIABLES; None if none is set and nothing in the HPKE format is left."""
-        numbers = (("account", self.hpke_accounts), ("checkpoint", self.hpke_checkpoints))
-        left = [_format_count(count, noun) for noun, count in numbers if count]
-        if left:
-            return (
-                f"CREDENTIALS_KEY, which the next version does not read, encrypts {' and '.join(left)}: run"
-                " `post-results secrets rotate` with CREDENTIALS_KEY and SECRETS_KEY."
-            )
-        if settings.hpke_key_variables:
+        """Sentence about HPKE_KEY_VARIABLES that can be removed, now or after a rotation; None otherwise."""
+        if settings.hpke_key_variables and not (self.readable_hpke or self.unreadable_hpke):
             return f"Nothing needs {' and '.join(settings.hpke_key_variables)} any more: remove the setting."
-        return None
+        return self.rotation_reminder
 
 
-def _format_count(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
+def _phrase(noun: str, count: int, owner: str) -> list[str]:
+    """Return a phrase about the secrets of owners; none without any."""
+    return [f"the {noun} of {count} {owner}{'s' * (count != 1)}"] if count else []
+
+
+def _join(phrases: Sequence[str]) -> str:
+    """Join phrases by commas, and the last one by "and"."""
+    *first, last = phrases
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 async def key_warnings(database: Database, settings: Settings) -> list[str]:
     """Return sentences about missing keys, and about HPKE_KEY_VARIABLES, for a start."""
     counts = await count_secrets(database, load_cipher(settings))
-    return [*filter(None, (counts.problem, counts.hpke_settings_problem(settings)))]
+    return [*counts.problems, *filter(None, [counts.hpke_settings_problem(settings)])]
 
 
 async def count_secrets(database: Database, cipher: SecretCipher) -> SecretCounts:
-    """Count webhooks by whether the keys decrypt their secret, and accounts by the key of their credentials.
-
-    Checkpoints count only if CREDENTIALS_KEY encrypts them.
-    """
+    """Count webhooks by whether the keys decrypt their secret, and other rows by the key that they name."""
     webhooks = await list_webhook_secrets(database.all_workspaces)
     # In a thread, because an installation may have many.
     unreadable_webhooks = await asyncio.to_thread(_count_undecryptable_webhooks, cipher, webhooks)
     accounts = await count_rows_by_key(database.all_workspaces, CREDENTIALS)
     checkpoints = await count_rows_by_key(database.all_workspaces, CHECKPOINTS)
+
+    def count_rows(*, is_hpke: bool, is_readable: bool) -> RowCounts:
+        return RowCounts(
+            *(
+                sum(
+                    count
+                    for key_id, count in counts.items()
+                    if is_hpke_key(key_id) is is_hpke and (key_id in cipher.key_ids) is is_readable
+                )
+                for counts in (accounts, checkpoints)
+            )
+        )
+
     return SecretCounts(
         has_key=cipher.key_id is not None,
+        has_hpke_key=cipher.has_hpke_keys,
         unreadable_webhooks=unreadable_webhooks,
         readable_webhooks=len(webhooks) - unreadable_webhooks,
-        unreadable_accounts=sum(
-            count
-            for key_id, count in accounts.items()
-            if key_id not in cipher.key_ids and not is_hpke_key(key_id)
-        ),
         readable_accounts=sum(
             count for key_id, count in accounts.items() if key_id in cipher.key_ids
         ),
-        hpke_accounts=sum(count for key_id, count in accounts.items() if is_hpke_key(key_id)),
-        hpke_checkpoints=sum(count for key_id, count in checkpoints.items() if is_hpke_key(key_id)),
+        unreadable=count_rows(is_hpke=False, is_readable=False),
+        unreadable_hpke=count_rows(is_hpke=True, is_readable=False),
+        readable_hpke=count_rows(is_hpke=True, is_readable=True),
     )
 
 
@@ -136,7 +195,7 @@ async def count_unreadable_secrets(
     """Count what a server process, and all running workers for at least KEY_GRACE, cannot decrypt."""
     counts = await count_secrets(database, cipher)
     return UnreadableSecretCounts(
-        counts.problem,
+        [*counts.problems, *filter(None, [counts.rotation_reminder])],
         counts.unreadable_webhooks,
         await count_accounts_without_worker(database.all_workspaces, now - KEY_GRACE),
     )
@@ -153,7 +212,7 @@ async def require_readable_webhooks(database: Database, settings: Settings) -> N
     """Raise SettingsError if a worker that only delivers webhooks could sign none."""
     counts = await count_secrets(database, load_cipher(settings))
     if counts.unreadable_webhooks and not counts.readable_webhooks:
-        raise SettingsError(counts.problem)
+        raise SettingsError(counts.secrets_key_problem)
     if not counts.has_key:
         raise SettingsError(
             "SECRETS_KEY is not set, so a worker that only delivers webhooks has nothing to do."
@@ -163,12 +222,11 @@ async def require_readable_webhooks(database: Database, settings: Settings) -> N
 async def require_readable_accounts(database: Database, settings: Settings, now: datetime) -> None:
     """Raise SettingsError if a worker could publish on no account, because it lacks their keys."""
     counts = await count_secrets(database, load_cipher(settings))
-    is_any_unreadable = counts.unreadable_accounts or counts.hpke_accounts
+    is_any_unreadable = counts.unreadable.accounts or counts.unreadable_hpke.accounts
     if counts.readable_accounts or not is_any_unreadable:
         return
     if not await has_sandbox_accounts(database.all_workspaces, now):
-        problems = (counts.problem, counts.hpke_settings_problem(settings))
-        raise SettingsError(" ".join(filter(None, problems)))
+        raise SettingsError(" ".join(counts.problems))
 
 
 async def read_worker_key_times(database: Database) -> Mapping[str, datetime]:

@@ -41,6 +41,8 @@ class SecretCipher:
         """Id of the key that encrypts; None without keys."""
         self.key_ids = frozenset(self._fernets) | self._hpke_keys.ids
         """Ids of all keys that decrypt."""
+        self.has_hpke_keys = bool(hpke_keys)
+        """True if CREDENTIALS_KEY is set, even if it is ignored."""
 
     def require_key(self) -> None:
         """Raise Conflict without a key that encrypts."""

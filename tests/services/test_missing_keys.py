@@ -24,7 +24,15 @@ from app.services.secret_cipher import SecretCipher, load_cipher
 from app.services.stored_secrets import find_unreadable
 from app.settings import Settings, SettingsError, read_settings
 from tests.clients import Client, Tenant, app_client
-from tests.credential_rows import CIPHER, KEY, OTHER_CIPHER, OTHER_KEY, PLATFORM, add_credentials
+from tests.credential_rows import (
+    CIPHER,
+    KEY,
+    OTHER_CIPHER,
+    OTHER_KEY,
+    PLATFORM,
+    add_checkpoint,
+    add_credentials,
+)
 from tests.db.all_tables import all_rows
 from tests.factories import NOW, add_account, add_api_key, add_post, add_workspace, queued
 from tests.hpke_credential_rows import (
@@ -41,12 +49,29 @@ TICK = timedelta(milliseconds=1)
 """Resolution of stored times."""
 WHAT = "this process cannot decrypt the secrets of 2 webhooks and the credentials of 1 account."
 NOT_SET = f"SECRETS_KEY is not set: {WHAT} Set it to their key, and restart."
-CHECK = "Add their key, and restart; `post-results secrets check` lists the affected webhooks and accounts."
+CHECK = "Add their key, and restart; `post-results secrets check` lists what is affected."
 LACKS = f"SECRETS_KEY lacks a key: {WHAT} {CHECK}"
-LEFT = (
-    "CREDENTIALS_KEY, which the next version does not read, encrypts {}: run `post-results secrets rotate`"
-    " with CREDENTIALS_KEY and SECRETS_KEY."
+HPKE_WHAT = "the credentials of 1 account and the checkpoints of 1 destination"
+HPKE_NOT_SET = (
+    f"CREDENTIALS_KEY is not set: this process cannot decrypt {HPKE_WHAT}. Set it to their key, beside"
+    " SECRETS_KEY, and restart."
 )
+HPKE_IGNORED = (
+    "CREDENTIALS_KEY is ignored, because SECRETS_KEY is not set: this process cannot decrypt"
+    f" {HPKE_WHAT}. Run `post-results secrets new-key`, set SECRETS_KEY to the key, and restart."
+)
+HPKE_LACKS = f"CREDENTIALS_KEY lacks a key: this process cannot decrypt {HPKE_WHAT}. {CHECK}"
+LEFT = (
+    f"CREDENTIALS_KEY, which the next version does not read, encrypts {HPKE_WHAT}: run `post-results secrets"
+    " rotate` with CREDENTIALS_KEY and SECRETS_KEY."
+)
+HPKE_WARNINGS = [
+    ({}, HPKE_NOT_SET),
+    ({"SECRETS_KEY": KEY}, HPKE_NOT_SET),
+    ({"CREDENTIALS_KEY": HPKE_KEY}, HPKE_IGNORED),
+    ({"SECRETS_KEY": KEY, "CREDENTIALS_KEY": OTHER_HPKE_KEY}, HPKE_LACKS),
+    ({"SECRETS_KEY": KEY, "CREDENTIALS_KEY": f"{OTHER_HPKE_KEY},{HPKE_KEY}"}, LEFT),
+]
 NO_WORKER = (
     "Nothing is published: no running worker has the key with which the credentials are encrypted. The"
     " operator can start a worker with this key. Otherwise, set the credentials again with"
@@ -117,22 +142,36 @@ async def test_start_says_nothing_without_secrets(database: Database) -> None:
     assert await key_warnings(database, settings()) == []
 
 
-@pytest.mark.parametrize(
-    "variables",
-    [
-        {},
-        {"SECRETS_KEY": KEY},
-        {"CREDENTIALS_KEY": HPKE_KEY},
-        {"SECRETS_KEY": KEY, "CREDENTIALS_KEY": HPKE_KEY},
-    ],
-)
-async def test_start_names_what_has_the_hpke_format(
-    database: Database, variables: dict[str, str]
+@pytest.mark.parametrize(("variables", "warning"), HPKE_WARNINGS)
+async def test_start_and_readiness_name_what_has_the_hpke_format(
+    database: Database, variables: dict[str, str], warning: str
 ) -> None:
     await add_hpke_rows(database, await add_workspace(database))
+    chosen = settings(**variables)
 
-    assert await key_warnings(database, settings(**variables)) == [
-        LEFT.format("1 account and 1 checkpoint")
+    assert await key_warnings(database, chosen) == [warning]
+    async with app_client(database, settings=chosen) as client:
+        response = await client.get("/readyz")
+    assert response.json() == {"status": "ready", "warnings": [warning]}
+
+
+async def test_start_names_keys_of_both_formats_and_what_is_left_to_rotate(
+    database: Database,
+) -> None:
+    workspace, account = await add_secrets(database)
+    post = await add_post(database, workspace, {account: queued()})
+    await add_checkpoint(database, workspace, post.destinations[0], {"container": "1"})
+    await add_hpke_rows(database, workspace)
+    other_format = await add_bluesky_account(database, workspace)
+    await add_hpke_credentials(database, workspace, other_format, key=OTHER_HPKE_KEY)
+    what = "the secrets of 2 webhooks, the credentials of 1 account and the checkpoints of 1 destination"
+
+    assert await key_warnings(
+        database, settings(SECRETS_KEY=OTHER_KEY, CREDENTIALS_KEY=HPKE_KEY)
+    ) == [
+        f"SECRETS_KEY lacks a key: this process cannot decrypt {what}. {CHECK}",
+        f"CREDENTIALS_KEY lacks a key: this process cannot decrypt the credentials of 1 account. {CHECK}",
+        LEFT,
     ]
 
 
@@ -221,17 +260,15 @@ async def test_worker_without_stored_secrets_starts_unless_it_only_delivers_webh
     )
 
 
-@pytest.mark.parametrize(
-    "variables", [{}, {"SECRETS_KEY": KEY}, {"SECRETS_KEY": KEY, "CREDENTIALS_KEY": OTHER_HPKE_KEY}]
-)
+@pytest.mark.parametrize(("variables", "problem"), HPKE_WARNINGS[:-1])
 async def test_worker_needs_the_key_of_credentials_in_the_hpke_format(
-    database: Database, variables: dict[str, str]
+    database: Database, variables: dict[str, str], problem: str
 ) -> None:
     await add_hpke_rows(database, await add_workspace(database))
 
     with pytest.raises(SettingsError) as caught:
         await require_readable_accounts(database, settings(**variables), NOW)
-    assert str(caught.value) == LEFT.format("1 account and 1 checkpoint")
+    assert str(caught.value) == problem
     await require_readable_accounts(
         database,
         settings(SECRETS_KEY=KEY, CREDENTIALS_KEY=f"{OTHER_HPKE_KEY},{HPKE_KEY}"),
