@@ -46,6 +46,13 @@ NO_WORKER_WITH_KEY = (
 """Reason why nothing is published on an account whose credentials no running worker can read."""
 
 
+NO_WORKER_WITH_CHECKPOINT_KEY = (
+    "Some posts wait: no running worker has the key with which the progress of their last attempt is"
+    " encrypted. The operator can start a worker with this key."
+)
+"""Reason why some posts of an account wait whose checkpoints no running worker can read."""
+
+
 @dataclass(frozen=True, slots=True)
 class EncryptedData:
     """Encrypted data, and the id of the key that decrypts it."""
@@ -69,6 +76,8 @@ class UnreadableSecretCounts:
     """Webhooks whose secret the process cannot decrypt."""
     accounts: int
     """Accounts whose credentials no running worker can decrypt."""
+    checkpoints: int
+    """Destinations to claim or verify whose checkpoint no running worker can decrypt."""
 
 
 @dataclass(frozen=True, slots=True)

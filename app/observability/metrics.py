@@ -268,6 +268,11 @@ class _CurrentValuesCollector(Collector):
                 "Accounts whose credentials no running worker can decrypt.",
                 self._unreadable.accounts,
             )
+            yield GaugeMetricFamily(
+                "post_results_unreadable_checkpoints",
+                "Destinations that wait, because no running worker can decrypt their checkpoint.",
+                self._unreadable.checkpoints,
+            )
         if self._backlog is None:
             return
         overdue_since = self._backlog.oldest_overdue_since or self._now

@@ -16,7 +16,7 @@ from app.db.repositories.claims import (
     lock_destinations,
     readable_accounts_to_claim_from,
     workspaces_to_claim_from,
-    workspaces_with_unreadable_credentials,
+    workspaces_with_unreadable_secrets,
 )
 from app.domain.accounts import Account, AccountPublisher, blocking_message, blocking_reason
 from app.domain.destinations import Destination, DestinationState
@@ -103,7 +103,7 @@ class ClaimService:
     database: Database
     publisher: Publisher
     key_ids: Collection[str] | None
-    """Keys of a worker, which claims nothing on accounts whose credentials it cannot decrypt.
+    """Keys of a worker, which claims nothing whose credentials or checkpoint it cannot decrypt.
 
     None for clients of the API, whose accounts have no credentials here.
     """
@@ -152,11 +152,11 @@ class ClaimService:
         workspace_ids: Sequence[WorkspaceId],
         now: datetime,
     ) -> Mapping[WorkspaceId, Sequence[ClaimGroup]]:
-        """Return the groups of each workspace; with unreadable credentials, those of its other accounts."""
+        """Return the groups of each workspace; with unreadable secrets, those of its accounts."""
         groups = dict.fromkeys(workspace_ids, request.groups)
         if self.key_ids is None or not workspace_ids:
             return groups
-        for workspace_id in await workspaces_with_unreadable_credentials(
+        for workspace_id in await workspaces_with_unreadable_secrets(
             self.database.all_workspaces, workspace_ids, self.key_ids
         ):
             groups[workspace_id] = await readable_accounts_to_claim_from(
@@ -185,6 +185,7 @@ class ClaimService:
                 queue.claim_time,
                 uow.write_context.now,
                 group=group,
+                key_ids=self.key_ids or (),
                 limit=len(locked[group]) + share,
             )
             added = [each for each in destinations if each not in locked[group]][:share]

@@ -67,7 +67,7 @@ class DuplicateCheckService:
 
     database: Database
     key_ids: Collection[str]
-    """Keys of the worker, which checks no account whose credentials it cannot decrypt."""
+    """Keys of the worker, which checks nothing whose credentials or checkpoint it cannot decrypt."""
     clock: Clock
 
     async def find_reported(

@@ -1,13 +1,18 @@
 """Counts secrets that a process, or all running workers, cannot decrypt, and describes them in sentences."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.db.core.database import Database
 from app.db.core.statements import AnyRow
 from app.db.repositories.accounts import has_sandbox_accounts
+from app.db.repositories.checkpoints import (
+    accounts_waiting_with_keys,
+    checkpoint_key_ids,
+    count_waiting_with_keys,
+)
 from app.db.repositories.encrypted_rows import CHECKPOINTS, CREDENTIALS, count_rows_by_key
 from app.db.repositories.webhooks import list_webhook_secrets
 from app.db.repositories.worker_keys import (
@@ -15,7 +20,14 @@ from app.db.repositories.worker_keys import (
     record_worker_keys,
     worker_key_times,
 )
-from app.domain.credentials import KEY_GRACE, UnreadableSecretCounts, is_hpke_key
+from app.domain.credentials import (
+    KEY_GRACE,
+    UnreadableSecretCounts,
+    is_hpke_key,
+    is_unreadable_by_workers,
+)
+from app.domain.ids import AccountId, WorkspaceId
+from app.domain.times import FIRST_INSTANT
 from app.services.secret_cipher import (
     SecretCipher,
     SecretNotReadable,
@@ -198,7 +210,38 @@ async def count_unreadable_secrets(
         [*counts.problems, *filter(None, [counts.rotation_reminder])],
         counts.unreadable_webhooks,
         await count_accounts_without_worker(database.all_workspaces, now - KEY_GRACE),
+        await _count_waiting_checkpoints(database, now),
     )
+
+
+async def _count_waiting_checkpoints(database: Database, now: datetime) -> int:
+    key_ids = await _checkpoint_keys_without_worker(database, now)
+    if not key_ids:
+        return 0
+    return await count_waiting_with_keys(database.all_workspaces, key_ids, now - KEY_GRACE)
+
+
+async def accounts_with_unreadable_checkpoints(
+    database: Database, workspace_id: WorkspaceId, ids: Sequence[AccountId], now: datetime
+) -> Set[AccountId]:
+    """Return those of the accounts with posts that wait, because no running worker has a checkpoint's key.
+
+    A checkpoint counts KEY_GRACE after it was saved.
+    """
+    key_ids = await _checkpoint_keys_without_worker(database, now)
+    if not key_ids:
+        return frozenset()
+    reader = database.reader(workspace_id)
+    return await accounts_waiting_with_keys(reader, ids, key_ids, now - KEY_GRACE)
+
+
+async def _checkpoint_keys_without_worker(database: Database, now: datetime) -> list[str]:
+    """Return the keys of checkpoints that no worker has had for KEY_GRACE."""
+    key_ids = await checkpoint_key_ids(database.all_workspaces)
+    times = await worker_key_times(database.all_workspaces) if key_ids else {}
+    return [
+        each for each in key_ids if is_unreadable_by_workers(FIRST_INSTANT, times.get(each), now)
+    ]
 
 
 async def record_keys(database: Database, cipher: SecretCipher, now: datetime) -> None:

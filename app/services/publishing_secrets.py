@@ -258,14 +258,18 @@ class StoredCheckpoint:
         self._claim = claim
         self._row_name = checkpoint_row_name(workspace_id, destination_id)
 
+    async def is_readable(self) -> bool:
+        """Return False if the checkpoint has a key that this worker lacks."""
+        data = await self._find()
+        return data is None or data.key_id in self._secrets.cipher.key_ids
+
     async def load(self) -> Mapping[str, object] | None:
         """Return what was saved last; raises NotPublished if this worker cannot read it.
 
         Publishing without it could publish the post twice.
         """
         with database_errors():
-            reader = self._secrets.database.reader(self._workspace_id)
-            data = await find_checkpoint(reader, self._destination_id)
+            data = await self._find()
         if data is None:
             return None
         try:
@@ -315,6 +319,10 @@ class StoredCheckpoint:
                 await run_in_transaction(self._secrets.database, write_context, work)
         except LeaseLost:
             raise not_called_error() from None
+
+    async def _find(self) -> EncryptedData | None:
+        reader = self._secrets.database.reader(self._workspace_id)
+        return await find_checkpoint(reader, self._destination_id)
 
 
 _INTERRUPTED = (

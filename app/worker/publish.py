@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
 from app.domain.attempts import (
     MAX_MESSAGE_LENGTH,
     MAX_RETRY_AFTER,
+    Attempt,
     Failure,
     FailureDetails,
     Publication,
@@ -68,10 +70,8 @@ async def _start(
         await _release(context, claim, lease_timer)
         return None
     try:
-        result, attempt = await retry_while(
-            lambda: context.reports.start_attempt(claim.lease, context.worker_name),
-            context.system,
-            should_retry=may_start,
+        started = await retry_while(
+            partial(_start_if_readable, context, claim), context.system, should_retry=may_start
         )
     except RequestError as error:
         logger.info("attempt not started", **claim_log_fields(claim), reason=error.message)
@@ -79,7 +79,21 @@ async def _start(
     except Exception:  # noqa: BLE001 - the database is unavailable, but may have stored the start
         await _release(context, claim, lease_timer)
         return None
+    if started is None:
+        await _release(context, claim, lease_timer)
+        return None
+    result, attempt = started
     return make_claim_request(context, claim, result.destination, attempt.started_at, lease_timer)
+
+
+async def _start_if_readable(
+    context: WorkerContext, claim: Claim
+) -> tuple[ReportResult, Attempt] | None:
+    """Start the attempt; returns None if another key has encrypted the checkpoint since the claim."""
+    is_first = claim.destination.state.attempts == 0  # nothing has saved a checkpoint
+    if is_first or await context.secrets.checkpoint(claim).is_readable():
+        return await context.reports.start_attempt(claim.lease, context.worker_name)
+    return None
 
 
 async def _release(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer) -> None:

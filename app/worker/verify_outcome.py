@@ -24,7 +24,13 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 async def verify_outcome(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer) -> None:
-    """Settle an unknown outcome, or report that it is still unknown; report nothing without the lease."""
+    """Settle an unknown outcome, or report that it is still unknown.
+
+    Reports nothing without the lease, and if another key has encrypted the checkpoint since the claim.
+    """
+    if not await context.secrets.checkpoint(claim).is_readable():
+        logger.info("verification skipped, checkpoint not readable", **claim_log_fields(claim))
+        return
     start = claim.last_attempt_start
     started_at = claim.destination.created_at if start is None else start.started_at
     request = make_claim_request(context, claim, claim.destination, started_at, lease_timer)

@@ -69,7 +69,7 @@ def existing_label_values() -> LabelValues:
         metrics,
         is_ready=True,
         backlog=Backlog(0, 0, None),
-        unreadable=UnreadableSecretCounts([], 0, 0),
+        unreadable=UnreadableSecretCounts([], 0, 0, 0),
         now=NOW,
     )
     values: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))

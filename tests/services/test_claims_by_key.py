@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -12,10 +13,12 @@ from app.db.core.statements import Statement
 from app.db.models import Destination
 from app.db.repositories.checkpoints import find_checkpoint
 from app.db.repositories.credentials import find_credentials
+from app.db.repositories.duplicate_checks import PendingCheck, add_check
 from app.domain.accounts import AccountPublisher
 from app.domain.ids import AccountId, WorkspaceId
 from app.platforms.protocol import CredentialValues
 from app.services.claims import Claim, ClaimRequest, ClaimService
+from app.services.duplicate_checks import DuplicateCheckService
 from app.services.publishing_secrets import RequestNew
 from app.services.secret_cipher import SecretCipher
 from app.services.stored_secrets import rotate_secrets
@@ -25,6 +28,7 @@ from tests.credential_rows import (
     NO_CIPHER,
     OTHER_CIPHER,
     OTHER_KEY,
+    add_checkpoint,
     add_credentials,
     publishing_secrets,
 )
@@ -39,6 +43,7 @@ from tests.factories import (
     published,
     queued,
     unknown,
+    waiting_for_retry,
 )
 from tests.hpke_credential_rows import HPKE_KEY, add_hpke_credentials
 from tests.recording_driver import record_writes
@@ -126,6 +131,61 @@ async def test_account_without_an_attempt_is_claimed_once_a_worker_has_its_key(
 
     (claimed_now,) = await claim(database, BOTH)
     assert claimed_now.destination.state.attempts == 0
+
+
+async def test_destinations_with_a_checkpoint_of_another_key_are_skipped(
+    database: Database,
+) -> None:
+    workspace, other_workspace = await add_workspace(database), await add_workspace(database)
+    account, waiting = [
+        await add_account(database, workspace, publisher=BLUESKY, platform="bluesky")
+        for _ in range(2)
+    ]
+    other = await add_account(
+        database, other_workspace, id=3, publisher=BLUESKY, platform="bluesky"
+    )
+    for each, owner, cipher in (
+        (workspace, account, OTHER_CIPHER),
+        (workspace, account, CIPHER),
+        (workspace, waiting, OTHER_CIPHER),
+        (other_workspace, other, CIPHER),
+    ):
+        for state in (waiting_for_retry(NOW), UNKNOWN):
+            post = await add_post(database, each, {owner: state})
+            await add_checkpoint(database, each, post.destinations[0], {"n": 1}, cipher=cipher)
+    await add_post(database, workspace, {account: queued()})
+
+    assert account_ids(await claim(database, NO_CIPHER)) == [account]
+    rest = await all_rows(database)
+    with record_writes(database) as writes:
+        assert await claim(database, NO_CIPHER) == []
+        assert await claim_verifications(database, NO_CIPHER) == []
+    assert (writes, await all_rows(database)) == ([], rest)
+    assert account_ids(await claim(database, CIPHER)) == [account, other]
+    assert account_ids(await claim_verifications(database, CIPHER)) == [account, other]
+    assert account_ids(await claim(database, OTHER_CIPHER)) == [account, waiting]
+    assert account_ids(await claim_verifications(database, OTHER_CIPHER)) == [account, waiting]
+
+
+async def test_duplicate_check_with_a_checkpoint_of_another_key_is_left_to_others(
+    database: Database,
+) -> None:
+    workspace = await add_workspace(database)
+    account = await add_account(database, workspace, publisher=BLUESKY, platform="bluesky")
+    post = await add_post(database, workspace, {account: published()})
+    (destination,) = post.destinations
+    await add_checkpoint(database, workspace, destination, {"n": 1})
+    check = PendingCheck(workspace, destination, post.id, account, NOW, NOW, attempts=0)
+    await database.write(workspace, partial(add_check, check=check))
+
+    due = {
+        name: await DuplicateCheckService(
+            database=database, key_ids=cipher.key_ids, clock=lambda: NOW
+        ).due()
+        for name, cipher in (("none", NO_CIPHER), ("other", OTHER_CIPHER), ("own", BOTH))
+    }
+
+    assert due == {"none": [], "other": [], "own": [check]}
 
 
 async def test_readable_accounts_have_equal_shares_and_the_limit_holds(database: Database) -> None:

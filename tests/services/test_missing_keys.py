@@ -12,6 +12,7 @@ from app.db.core.database import Database
 from app.db.repositories.worker_keys import count_accounts_without_worker, worker_key_times
 from app.domain.accounts import AccountPublisher
 from app.domain.credentials import KEY_GRACE, is_unreadable_by_workers
+from app.domain.destinations import DestinationState
 from app.domain.ids import DEMO_WORKSPACE_ID, AccountId, WorkspaceId
 from app.services.backup import backup, restore
 from app.services.missing_keys import (
@@ -34,7 +35,17 @@ from tests.credential_rows import (
     add_credentials,
 )
 from tests.db.all_tables import all_rows
-from tests.factories import NOW, add_account, add_api_key, add_post, add_workspace, queued
+from tests.factories import (
+    NOW,
+    add_account,
+    add_api_key,
+    add_post,
+    add_workspace,
+    published,
+    queued,
+    unknown,
+    waiting_for_retry,
+)
 from tests.hpke_credential_rows import (
     HPKE_KEY,
     OTHER_HPKE_KEY,
@@ -76,6 +87,10 @@ NO_WORKER = (
     "Nothing is published: no running worker has the key with which the credentials are encrypted. The"
     " operator can start a worker with this key. Otherwise, set the credentials again with"
     " setAccountCredentials."
+)
+NO_WORKER_WITH_CHECKPOINT_KEY = (
+    "Some posts wait: no running worker has the key with which the progress of their last attempt is"
+    " encrypted. The operator can start a worker with this key."
 )
 SECRET_ERROR = (
     "Nothing is sent: the server cannot decrypt the secret, because SECRETS_KEY was changed or is missing."
@@ -299,7 +314,7 @@ async def test_server_stays_ready_and_names_missing_keys(
         metrics = await metric_values(client)
 
     assert (response.status_code, response.json()) == (200, body)
-    assert metrics == {"webhooks": webhooks, "accounts": 0}
+    assert metrics == {"webhooks": webhooks, "accounts": 0, "checkpoints": 0}
 
 
 @pytest.mark.parametrize(
@@ -335,7 +350,49 @@ async def test_account_whose_key_no_running_worker_has_shows_it_after_a_minute(
         metrics = await metric_values(client)
 
     assert data == {"account": {"credentialsError": NO_WORKER if is_named else None}}
-    assert metrics == {"webhooks": 0, "accounts": int(is_named)}
+    assert metrics == {"webhooks": 0, "accounts": int(is_named), "checkpoints": 0}
+
+
+@pytest.mark.parametrize(
+    ("state", "cipher", "saved_before", "is_named"),
+    [
+        (waiting_for_retry(), OTHER_CIPHER, MINUTE, True),
+        (unknown(), OTHER_CIPHER, MINUTE, True),
+        (waiting_for_retry(), OTHER_CIPHER, MINUTE - TICK, False),
+        (waiting_for_retry(), CIPHER, MINUTE, False),
+        (published(), OTHER_CIPHER, MINUTE, False),
+    ],
+)
+async def test_account_shows_posts_whose_checkpoint_no_running_worker_can_read(
+    database: Database,
+    state: DestinationState,
+    cipher: SecretCipher,
+    saved_before: timedelta,
+    is_named: bool,
+) -> None:
+    workspace = await add_workspace(database)
+    accounts = [await add_bluesky_account(database, workspace) for _ in range(2)]
+    for account in accounts:
+        await add_credentials(database, workspace, account)
+    post = await add_post(database, workspace, {accounts[0]: state})
+    await add_checkpoint(
+        database,
+        workspace,
+        post.destinations[0],
+        {"n": 1},
+        cipher=cipher,
+        saved_at=NOW - saved_before,
+    )
+    await record_keys(database, CIPHER, NOW)
+    await record_keys(database, OTHER_CIPHER, NOW - MINUTE)
+    key = await add_api_key(database, workspace)
+    async with app_client(database, token=key.token) as client:
+        data = await client.query("{ accounts { credentialsError } }")
+        metrics = await metric_values(client)
+
+    errors = [each["credentialsError"] for each in data["accounts"]]
+    assert sorted(filter(None, errors)) == [NO_WORKER_WITH_CHECKPOINT_KEY] * is_named
+    assert metrics == {"webhooks": 0, "accounts": 0, "checkpoints": int(is_named)}
 
 
 @pytest.mark.parametrize("set_before", [MINUTE - TICK, MINUTE, MINUTE + TICK])

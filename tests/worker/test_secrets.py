@@ -1,6 +1,7 @@
 """Credentials and checkpoints of adapters, through the worker's loop: what reaches them, and what fails."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -19,13 +20,18 @@ from app.platforms.protocol import (
     OutcomeUnknown,
     PublishRequest,
 )
+from app.services.claims import ClaimRequest
 from app.services.secret_cipher import SecretCipher
-from tests.credential_rows import VALUES, add_credentials
-from tests.factories import NOW
+from app.worker.lease_renewal import LeaseTimer
+from app.worker.publish import publish
+from app.worker.verify_outcome import verify_outcome
+from tests.credential_rows import OTHER_CIPHER, VALUES, add_checkpoint, add_credentials
+from tests.factories import NOW, add_account, add_post, add_workspace, unknown, waiting_for_retry
 from tests.worker.worker_bench import (
     PUBLICATION,
     SECOND,
     SECRETS_KEY,
+    SentPost,
     WorkerBench,
     add_sent_post,
     is_final,
@@ -34,6 +40,9 @@ from tests.worker.worker_bench import (
 )
 
 CIPHER = SecretCipher([SECRETS_KEY])
+CLAIM_REQUEST = ClaimRequest(
+    limit=8, lease_duration=timedelta(minutes=5), publishers=[AccountPublisher.SANDBOX]
+)
 
 
 class PlatformWithAccess:
@@ -144,3 +153,50 @@ async def test_post_not_found_with_the_credentials_of_its_attempt_is_published_a
         state = await sent.wait_until(is_published)
 
     assert state.attempts == 2
+
+
+async def test_claim_with_a_checkpoint_of_another_key_is_released_without_an_attempt(
+    database: Database,
+) -> None:
+    """Another process may encrypt a checkpoint with a new key between the claim and the attempt."""
+    workspace = await add_workspace(database)
+    account = await add_account(database, workspace, platform="sandbox")
+    post = await add_post(database, workspace, {account: waiting_for_retry(NOW)})
+    sent = SentPost(database, workspace, account, post.id, post.destinations[0])
+    before = await sent.state()
+    platform = PlatformWithAccess()
+    bench = bench_of(database, platform)
+    context = bench.context()
+    (claim,) = await context.claims.claim_destinations(CLAIM_REQUEST)
+    await add_checkpoint(database, workspace, sent.id, {"container": "1"}, cipher=OTHER_CIPHER)
+
+    await publish(context, claim, lease_timer(bench), is_stopping=lambda: False)
+
+    assert platform.credentials == []
+    assert await sent.state() == replace(before, fence=before.fence + 1)
+    assert await context.claims.claim_destinations(CLAIM_REQUEST) == []
+
+
+async def test_verification_with_a_checkpoint_of_another_key_reports_nothing(
+    database: Database,
+) -> None:
+    workspace = await add_workspace(database)
+    account = await add_account(database, workspace, platform="sandbox")
+    post = await add_post(database, workspace, {account: unknown(settled_at=NOW)})
+    sent = SentPost(database, workspace, account, post.id, post.destinations[0])
+    platform = PlatformWithAccess()
+    bench = bench_of(database, platform)
+    context = bench.context()
+    (claim,) = await context.claims.claim_verifications(CLAIM_REQUEST)
+    claimed = await sent.state()
+    await add_checkpoint(database, workspace, sent.id, {"container": "1"}, cipher=OTHER_CIPHER)
+
+    await verify_outcome(context, claim, lease_timer(bench))
+
+    assert platform.credentials == []
+    assert await sent.state() == claimed
+
+
+def lease_timer(bench: WorkerBench) -> LeaseTimer:
+    monotonic = bench.clock.monotonic
+    return LeaseTimer(bench.lease, requested_at=monotonic(), monotonic=monotonic)

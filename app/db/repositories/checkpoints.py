@@ -1,10 +1,12 @@
 """Encrypted checkpoints of destinations: loaded and saved by attempts, and pruned."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence, Set
 from datetime import datetime
 from functools import cache
+from uuid import UUID
 
-from sqlalchemy import Insert, and_, bindparam, delete, exists, or_, select
+from sqlalchemy import ColumnElement, Insert, and_, bindparam, delete, exists, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db.core.conditions import any_of
 from app.db.core.database import AllWorkspacesReader, Reader
@@ -14,7 +16,7 @@ from app.db.core.writes import insert_with_on_conflict
 from app.db.models import Destination, DestinationCheckpoint, DuplicateCheck
 from app.domain.credentials import EncryptedData
 from app.domain.destinations import Outcome
-from app.domain.ids import DestinationId
+from app.domain.ids import AccountId, DestinationId, WorkspaceId
 
 _DESTINATION_JOIN = and_(
     Destination.workspace_id == DestinationCheckpoint.workspace_id,
@@ -32,6 +34,98 @@ _BY_DESTINATION = Statement(
     select(DestinationCheckpoint.key_id, DestinationCheckpoint.ciphertext).where(
         DestinationCheckpoint.destination_id == bindparam("destination_id")
     )
+)
+
+
+def has_unreadable_checkpoint(
+    workspace_id: InstrumentedAttribute[UUID], destination_id: InstrumentedAttribute[UUID]
+) -> ColumnElement[bool]:
+    """Return the condition that a destination has a checkpoint which none of the keys `key_ids` decrypts.
+
+    Served by the primary key of the checkpoints.
+    """
+    return exists().where(
+        DestinationCheckpoint.workspace_id == workspace_id,
+        DestinationCheckpoint.destination_id == destination_id,
+        ~any_of(DestinationCheckpoint.key_id, "key_ids"),
+    )
+
+
+async def checkpoint_key_ids(reader: AllWorkspacesReader) -> list[str]:
+    """Return the ids of the keys of all checkpoints. Costs one lookup in ix_checkpoint_key_id for each."""
+    return [row.key_id for row in await reader.rows(_KEY_IDS)]
+
+
+_FIRST_KEY_ID = select(func.min(DestinationCheckpoint.key_id).label("key_id")).cte(
+    "checkpoint_key", recursive=True
+)
+_KEY_ID = _FIRST_KEY_ID.union_all(
+    select(
+        select(func.min(DestinationCheckpoint.key_id))
+        .where(DestinationCheckpoint.key_id > _FIRST_KEY_ID.c.key_id)
+        .correlate(_FIRST_KEY_ID)
+        .scalar_subquery()
+    ).where(_FIRST_KEY_ID.c.key_id.is_not(None))
+)
+_KEY_IDS = AllWorkspacesStatement(
+    select(_KEY_ID.c.key_id).where(_KEY_ID.c.key_id.is_not(None)),
+    reason="keys belong to the installation",
+)
+
+
+async def workspaces_with_checkpoints_of_keys(
+    reader: AllWorkspacesReader, key_ids: Collection[str]
+) -> Set[WorkspaceId]:
+    """Return the workspaces that have checkpoints of any of the keys.
+
+    Served by ix_checkpoint_key_id: reads all checkpoints of the keys.
+    """
+    rows = await reader.rows(_WORKSPACES_OF_KEYS, key_ids=[*key_ids])
+    return {WorkspaceId(row.workspace_id) for row in rows}
+
+
+_WORKSPACES_OF_KEYS = AllWorkspacesStatement(
+    select(DestinationCheckpoint.workspace_id)
+    .where(any_of(DestinationCheckpoint.key_id, "key_ids"))
+    .distinct(),
+    reason="a worker serves all workspaces",
+)
+
+
+async def count_waiting_with_keys(
+    reader: AllWorkspacesReader, key_ids: Collection[str], before: datetime
+) -> int:
+    """Count destinations to claim or verify whose checkpoint has one of the keys since a time."""
+    return await reader.count(_WAITING_COUNT, key_ids=[*key_ids], before=before)
+
+
+async def accounts_waiting_with_keys(
+    reader: Reader, ids: Sequence[AccountId], key_ids: Collection[str], before: datetime
+) -> Set[AccountId]:
+    """Return those of the accounts that have such destinations."""
+    rows = await reader.rows(_WAITING_ACCOUNTS, ids=[*ids], key_ids=[*key_ids], before=before)
+    return {AccountId(row.account_id) for row in rows}
+
+
+# Served by ix_checkpoint_key_id, and the primary key of destinations.
+_WAITS_WITH_KEY = and_(
+    any_of(DestinationCheckpoint.key_id, "key_ids"),
+    DestinationCheckpoint.updated_at <= bindparam("before"),
+    or_(Destination.claimable_at.is_not(None), Destination.verifiable_at.is_not(None)),
+)
+_WAITING_COUNT = AllWorkspacesStatement(
+    select(func.count())
+    .select_from(DestinationCheckpoint)
+    .join(Destination, _DESTINATION_JOIN)
+    .where(_WAITS_WITH_KEY),
+    reason="metrics of the installation",
+)
+_WAITING_ACCOUNTS = Statement(
+    select(Destination.account_id)
+    .select_from(DestinationCheckpoint)
+    .join(Destination, _DESTINATION_JOIN)
+    .where(_WAITS_WITH_KEY, any_of(Destination.account_id, "ids"))
+    .distinct()
 )
 
 

@@ -1,7 +1,7 @@
 """Queries of the job queue: claimable destinations, unknown outcomes, and expired leases."""
 
 import operator
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence, Set
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeAlias
@@ -21,6 +21,11 @@ from app.db.models import (
     Destination,
     Post,
     Workspace,
+)
+from app.db.repositories.checkpoints import (
+    checkpoint_key_ids,
+    has_unreadable_checkpoint,
+    workspaces_with_checkpoints_of_keys,
 )
 from app.db.repositories.credentials import has_unreadable_credentials
 from app.domain.accounts import AccountPublisher
@@ -131,17 +136,22 @@ def _group_conditions(suffix: str, *, of_platform: bool) -> tuple[ColumnElement[
     return of_publisher, Destination.platform == bindparam(f"platform{suffix}")
 
 
-async def workspaces_with_unreadable_credentials(
+async def workspaces_with_unreadable_secrets(
     reader: AllWorkspacesReader, workspace_ids: Sequence[WorkspaceId], key_ids: Collection[str]
-) -> list[WorkspaceId]:
-    """Return those of the workspaces that have credentials which none of the keys decrypts.
+) -> Set[WorkspaceId]:
+    """Return those of the workspaces that have credentials or checkpoints which none of the keys decrypts.
 
-    Served by ix_credential_workspace_id_key_id.
+    Served by ix_credential_workspace_id_key_id, and by ix_checkpoint_key_id, from which the checkpoints are
+    read only if any of them has another key.
     """
     rows = await reader.rows(
         _WITH_UNREADABLE_CREDENTIALS, workspace_ids=workspace_ids, key_ids=[*key_ids]
     )
-    return [WorkspaceId(row.workspace_id) for row in rows]
+    found = {WorkspaceId(row.workspace_id) for row in rows}
+    other_keys = {*await checkpoint_key_ids(reader)}.difference(key_ids)
+    if other_keys:
+        found |= await workspaces_with_checkpoints_of_keys(reader, other_keys) & {*workspace_ids}
+    return found
 
 
 _WITH_UNREADABLE_CREDENTIALS = AllWorkspacesStatement(
@@ -165,9 +175,10 @@ async def readable_accounts_to_claim_from(
 ) -> list[ClaimGroup]:
     """Return the accounts of the groups that have destinations to claim, each as a group.
 
-    Leaves out accounts whose credentials none of the keys decrypts, however many destinations wait on them.
-    Costs two lookups in ix_destination_account_unsettled for each other account, or reads
-    ix_destination_verifiable: unknown outcomes are few.
+    Leaves out accounts whose credentials none of the keys decrypts, however many destinations wait on them,
+    and accounts on which all destinations wait for the key of their checkpoint. Costs two lookups in
+    ix_destination_account_unsettled for each other account, or reads ix_destination_verifiable: unknown
+    outcomes are few. Each destination that is left out costs a lookup of its checkpoint.
     """
     rows = await reader.rows(_READABLE_ACCOUNTS[claim_time], now=now, key_ids=[*key_ids])
     platforms = {(group.publisher, group.platform) for group in groups}
@@ -178,14 +189,23 @@ async def readable_accounts_to_claim_from(
     ]
 
 
+_HAS_READABLE_CHECKPOINT = ~has_unreadable_checkpoint(Destination.workspace_id, Destination.id)
+"""True also without a checkpoint."""
+
+
 def _earliest_on_account(status: DestinationStatus) -> ScalarSelect[datetime | None]:
+    # Not min(): PostgreSQL would read all destinations of the account, because of the checkpoints.
     return (
-        select(func.min(Destination.claimable_at))
+        select(Destination.claimable_at)
         .where(
             ACCOUNT_JOIN,
             Destination.settled_at.is_(None),
             Destination.status == status,
+            Destination.claimable_at.is_not(None),
+            _HAS_READABLE_CHECKPOINT,
         )
+        .order_by(Destination.claimable_at)
+        .limit(1)
         .correlate(Account)
         .scalar_subquery()
     )
@@ -210,7 +230,9 @@ _READABLE_ACCOUNTS = {
         (
             ClaimTime.VERIFIABLE,
             Account.id.in_(
-                select(Destination.account_id).where(Destination.verifiable_at <= bindparam("now"))
+                select(Destination.account_id).where(
+                    Destination.verifiable_at <= bindparam("now"), _HAS_READABLE_CHECKPOINT
+                )
             ),
         ),
     )
@@ -218,11 +240,18 @@ _READABLE_ACCOUNTS = {
 
 
 async def lock_destinations(
-    reader: Reader, claim_time: ClaimTime, now: datetime, *, group: ClaimGroup, limit: int
+    reader: Reader,
+    claim_time: ClaimTime,
+    now: datetime,
+    *,
+    group: ClaimGroup,
+    key_ids: Collection[str],
+    limit: int,
 ) -> list[tuple[PostId, DestinationId]]:
     """Lock destinations to claim with their posts until the transaction ends, the earliest time first.
 
-    Skips rows that another transaction has locked. Served by ix_destination_claimable_publisher, with a
+    Skips rows that another transaction has locked, and on an account, destinations whose checkpoint none of
+    the keys decrypts. Served by ix_destination_claimable_publisher, with a
     platform by ix_destination_claimable_platform, and with an account by ix_destination_account_unsettled.
     Those to verify are served by ix_destination_verifiable: unknown outcomes are few, so their publisher,
     platform and account need no index.
@@ -230,7 +259,7 @@ async def lock_destinations(
     values: dict[str, object] = {"now": now, "limit": limit, "publisher": group.publisher}
     if group.account_id is not None:
         statement = _LOCKABLE_ON_ACCOUNT[claim_time]
-        values["account_id"] = group.account_id
+        values |= {"account_id": group.account_id, "key_ids": [*key_ids]}
     else:
         statement = _select_lockable(claim_time, of_platform=group.platform is not None)
         if group.platform is not None:
@@ -265,6 +294,7 @@ def _lock_statement(
 _ON_ACCOUNT = (
     Destination.account_id == bindparam("account_id"),
     unindexed(Destination.publisher) == bindparam("publisher", type_=Destination.publisher.type),
+    _HAS_READABLE_CHECKPOINT,
 )
 _LOCKABLE_ON_ACCOUNT = {
     ClaimTime.CLAIMABLE: _lock_statement(

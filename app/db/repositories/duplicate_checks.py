@@ -13,6 +13,7 @@ from app.db.core.types import field_names, values_of
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import expected_values, insert_rows, is_unchanged
 from app.db.models import AccountPause, Destination, DuplicateCheck, PublishEvidence
+from app.db.repositories.checkpoints import has_unreadable_checkpoint
 from app.db.repositories.credentials import has_unreadable_credentials
 from app.domain.destinations import Outcome
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
@@ -46,7 +47,7 @@ async def due_checks(
 ) -> Sequence[PendingCheck]:
     """Return the longest due check of each of some accounts of all workspaces that are not paused.
 
-    Leaves out accounts whose credentials none of the keys decrypts.
+    Leaves out accounts and destinations whose credentials or checkpoint none of the keys decrypts.
 
     One check of each account leaves most of its rate limit to posts. Random ones of the longest due, so that
     checks that fail delay no others, and that several workers seldom select the same.
@@ -59,7 +60,7 @@ _COLUMNS = field_names(PendingCheck)
 _CHECK_COLUMNS = field_names(PendingCheck, "workspace_id")
 
 
-# Served by ix_duplicate_check_check_at, and the primary keys of pauses and credentials.
+# Served by ix_duplicate_check_check_at, and the primary keys of pauses, credentials and checkpoints.
 _LONGEST_DUE = (
     select(*(getattr(DuplicateCheck, name) for name in _COLUMNS))
     .where(
@@ -70,6 +71,7 @@ _LONGEST_DUE = (
             AccountPause.paused_until > bindparam("now"),
         ),
         ~has_unreadable_credentials(DuplicateCheck.workspace_id, DuplicateCheck.account_id),
+        ~has_unreadable_checkpoint(DuplicateCheck.workspace_id, DuplicateCheck.destination_id),
     )
     .order_by(DuplicateCheck.check_at)
     .limit(_MAX_RANKED)

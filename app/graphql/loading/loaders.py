@@ -4,7 +4,7 @@ The loaders do not cache: a later mutation of the same document may change the r
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence, Set
 from datetime import datetime
 from functools import cached_property
 from itertools import chain
@@ -115,11 +115,15 @@ class Loaders:
         self,
         reader: Reader,
         read_worker_key_times: Callable[[], Awaitable[Mapping[str, datetime]]],
+        read_accounts_with_unreadable_checkpoints: Callable[
+            [Sequence[AccountId], datetime], Awaitable[Set[AccountId]]
+        ],
         clock: Callable[[], datetime],
         entry_limit: ResponseEntryLimit,
     ) -> None:
         self._reader = reader
         self._read_worker_key_times = read_worker_key_times
+        self._read_accounts_with_unreadable_checkpoints = read_accounts_with_unreadable_checkpoints
         self._clock = clock
         self._entry_limit = entry_limit
         self._outcome_loaders: dict[OutcomePeriod, DataLoader[AccountId, OutcomeTally]] = {}
@@ -154,6 +158,14 @@ class Loaders:
             return [by_id.get(key_id) for key_id in key_ids]
 
         return DataLoader(times, cache=False)
+
+    @cached_property
+    def has_unreadable_checkpoints_by_account_id(self) -> DataLoader[AccountId, bool]:
+        async def have(ids: Sequence[AccountId]) -> list[bool]:
+            found = await self._read_accounts_with_unreadable_checkpoints(ids, self._clock())
+            return [each in found for each in ids]
+
+        return DataLoader(have, cache=False)
 
     @cached_property
     def key_names_by_id(self) -> DataLoader[ApiKeyId, AnyRow | None]:

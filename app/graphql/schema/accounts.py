@@ -18,7 +18,12 @@ from app.domain.accounts import (
     HealthStatus,
     ReadinessStatus,
 )
-from app.domain.credentials import NO_CREDENTIALS, NO_WORKER_WITH_KEY, is_unreadable_by_workers
+from app.domain.credentials import (
+    NO_CREDENTIALS,
+    NO_WORKER_WITH_CHECKPOINT_KEY,
+    NO_WORKER_WITH_KEY,
+    is_unreadable_by_workers,
+)
 from app.domain.ids import AccountId, NodeKind
 from app.domain.time_buckets import check_period
 from app.graphql.loading.field_sources import (
@@ -185,8 +190,9 @@ class Account(Node):
     @sourced_field(
         "Reason why the account has no verified credentials, or why no worker publishes with them: the"
         " platform refused them or could not be asked yet, no running worker has had their key for a minute,"
-        " or none are stored although the publisher needs them. Null if they are verified, and until a worker"
-        " has tried to verify them.",
+        " or none are stored although the publisher needs them. Also the reason why some posts wait: no"
+        " running worker has had the key of their progress for a minute. Null if they are verified, and until"
+        " a worker has tried to verify them.",
         Deferred(columns=("id", "publisher")),
     )
     async def credentials_error(self, info: Info) -> str | None:
@@ -197,7 +203,12 @@ class Account(Node):
         if is_unreadable_by_workers(row.set_at, key_seen_at, self.now):
             return NO_WORKER_WITH_KEY
         error: str | None = row.verify_error
-        return error
+        if error is not None:
+            return error
+        key = AccountId(self.account_id)
+        if await info.context.loaders.has_unreadable_checkpoints_by_account_id.load(key):
+            return NO_WORKER_WITH_CHECKPOINT_KEY
+        return None
 
     async def _load_credentials(self, info: Info) -> AnyRow | None:
         key = AccountId(self.account_id)

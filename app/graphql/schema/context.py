@@ -119,8 +119,17 @@ class Context:
 
     @cached_property
     def loaders(self) -> Loaders:
-        read_worker_key_times = partial(missing_keys.read_worker_key_times, self.database)
-        return Loaders(self.reader, read_worker_key_times, self.clock, self.entry_limit)
+        return Loaders(
+            self.reader,
+            partial(missing_keys.read_worker_key_times, self.database),
+            partial(
+                missing_keys.accounts_with_unreadable_checkpoints,
+                self.database,
+                self.viewer.workspace_id,
+            ),
+            self.clock,
+            self.entry_limit,
+        )
 
     @cached_property
     def wait_budget(self) -> WaitBudget:

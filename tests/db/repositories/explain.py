@@ -77,6 +77,7 @@ async def explain_statements(
 
 _INDEX = re.compile(r"(?:INDEX|using|Bitmap Index Scan on) (?P<name>[a-z]\w+)")
 _INDEX_NAMES = {
+    "sqlite_autoindex_checkpoint_1": "pk_checkpoint",
     "sqlite_autoindex_post_1": POST_BY_ID,
     "pk_post": POST_BY_ID,
     "uq_post_kept": POST_BY_ID,

@@ -8,7 +8,14 @@ from sqlalchemy import select
 from app.db.core.database import Database, Reader
 from app.db.core.statements import Statement
 from app.db.models import Destination
-from app.db.repositories import account_pauses, claims, duplicate_checks, overdue, posts
+from app.db.repositories import (
+    account_pauses,
+    checkpoints,
+    claims,
+    duplicate_checks,
+    overdue,
+    posts,
+)
 from app.db.repositories.claims import ClaimGroup, ClaimTime
 from app.domain.accounts import AccountPublisher
 from app.domain.ids import AccountId
@@ -27,36 +34,37 @@ ALL_PLATFORMS = ClaimGroup(AccountPublisher.EXTERNAL, None)
 ONE_PLATFORM = ClaimGroup(AccountPublisher.EXTERNAL, "platform-1")
 ONE_ACCOUNT = ClaimGroup(AccountPublisher.EXTERNAL, "platform-1", AccountId(1))
 KEY_IDS = ["fernet-1"]
+CHECKPOINT_BY_ID = "pk_checkpoint"
 
 
 LOCKING_QUERIES: dict[str, tuple[Query, set[str]]] = {
     "lock_destinations, due": (
         lambda reader: claims.lock_destinations(
-            reader, CLAIMABLE, NOW, group=ALL_PLATFORMS, limit=5
+            reader, CLAIMABLE, NOW, group=ALL_PLATFORMS, key_ids=KEY_IDS, limit=5
         ),
         {"ix_destination_claimable_publisher", POST_BY_ID},
     ),
     "lock_destinations, due on a platform": (
         lambda reader: claims.lock_destinations(
-            reader, CLAIMABLE, NOW, group=ONE_PLATFORM, limit=5
+            reader, CLAIMABLE, NOW, group=ONE_PLATFORM, key_ids=KEY_IDS, limit=5
         ),
         {"ix_destination_claimable_platform", POST_BY_ID},
     ),
     "lock_destinations, unknown on an account": (
         lambda reader: claims.lock_destinations(
-            reader, VERIFIABLE, NOW, group=ONE_ACCOUNT, limit=5
+            reader, VERIFIABLE, NOW, group=ONE_ACCOUNT, key_ids=KEY_IDS, limit=5
         ),
-        {"ix_destination_verifiable", POST_BY_ID},
+        {"ix_destination_verifiable", POST_BY_ID, CHECKPOINT_BY_ID},
     ),
     "lock_destinations, unknown": (
         lambda reader: claims.lock_destinations(
-            reader, VERIFIABLE, NOW, group=ALL_PLATFORMS, limit=5
+            reader, VERIFIABLE, NOW, group=ALL_PLATFORMS, key_ids=KEY_IDS, limit=5
         ),
         {"ix_destination_verifiable", POST_BY_ID},
     ),
     "lock_destinations, unknown on a platform": (
         lambda reader: claims.lock_destinations(
-            reader, VERIFIABLE, NOW, group=ONE_PLATFORM, limit=5
+            reader, VERIFIABLE, NOW, group=ONE_PLATFORM, key_ids=KEY_IDS, limit=5
         ),
         {"ix_destination_verifiable", POST_BY_ID},
     ),
@@ -95,10 +103,12 @@ async def test_due_destinations_of_an_account_are_read_from_its_index(
 ) -> None:
     plan = await explain_locking_query(
         analyzed_database,
-        lambda reader: claims.lock_destinations(reader, CLAIMABLE, NOW, group=ONE_ACCOUNT, limit=5),
+        lambda reader: claims.lock_destinations(
+            reader, CLAIMABLE, NOW, group=ONE_ACCOUNT, key_ids=KEY_IDS, limit=5
+        ),
     )
 
-    assert plan == {"ix_destination_account_unsettled", POST_BY_ID, "sort"}
+    assert plan == {"ix_destination_account_unsettled", POST_BY_ID, CHECKPOINT_BY_ID, "sort"}
 
 
 async def test_readable_accounts_cost_lookups_of_their_destinations(
@@ -117,18 +127,39 @@ async def test_readable_accounts_cost_lookups_of_their_destinations(
         )
         plan = await explain_query(analyzed_database, query)
         assert {name for name in plan if "destination" in name} == {index}
+        assert CHECKPOINT_BY_ID in plan
 
 
 async def test_workspaces_with_unreadable_credentials_are_read_from_the_index_of_keys(
     analyzed_database: Database,
 ) -> None:
     async def query(_reader: Reader) -> None:
-        await claims.workspaces_with_unreadable_credentials(
+        await claims.workspaces_with_unreadable_secrets(
             analyzed_database.all_workspaces, [OWN_WORKSPACE], KEY_IDS
         )
 
     plan = await explain_query(analyzed_database, query)
     assert "ix_credential_workspace_id_key_id" in plan
+
+
+async def test_keys_of_checkpoints_cost_lookups_in_their_index(
+    analyzed_database: Database,
+) -> None:
+    reader = analyzed_database.all_workspaces
+
+    async def keys(_reader: Reader) -> None:
+        await checkpoints.checkpoint_key_ids(reader)
+
+    async def workspaces(_reader: Reader) -> None:
+        await checkpoints.workspaces_with_checkpoints_of_keys(reader, KEY_IDS)
+
+    async def waiting(_reader: Reader) -> None:
+        await checkpoints.count_waiting_with_keys(reader, KEY_IDS, NOW)
+
+    plan = await explain_query(analyzed_database, keys)
+    assert plan - {"scan"} == {"ix_checkpoint_key_id"}  # SQLite scans the keys that it has found
+    assert "ix_checkpoint_key_id" in await explain_query(analyzed_database, workspaces)
+    assert "ix_checkpoint_key_id" in await explain_query(analyzed_database, waiting)
 
 
 def workspaces_query(database: Database, claim_time: ClaimTime, groups: list[ClaimGroup]) -> Query:
@@ -213,7 +244,9 @@ async def test_due_duplicate_checks_are_read_from_their_index(analyzed_database:
         )
 
     plan = await explain_query(analyzed_database, query)
-    assert {"ix_duplicate_check_check_at"} == {name for name in plan if "check" in name}
+    assert {"ix_duplicate_check_check_at", CHECKPOINT_BY_ID} == {
+        name for name in plan if "check" in name
+    }
 
 
 async def test_what_duplicates_are_compared_with_is_read_from_indexes_of_the_account(

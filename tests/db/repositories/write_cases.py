@@ -133,7 +133,7 @@ async def remove_destinations(session: WriteSession, reader: Reader) -> None:
     """Remove the destinations without an attempt from posts that can be claimed."""
     group = claims.ClaimGroup(default_publisher("instagram"), None)
     claimable = await claims.lock_destinations(
-        reader, claims.ClaimTime.CLAIMABLE, LATER, group=group, limit=9
+        reader, claims.ClaimTime.CLAIMABLE, LATER, group=group, key_ids=(), limit=9
     )
     stored = await posts.load_posts(reader, [post_id for post_id, _ in claimable])
     changed = [
@@ -331,6 +331,7 @@ LOCKING_CASES: Mapping[str, WriteCase] = {
         claims.ClaimTime.CLAIMABLE,
         LATER,
         group=claims.ClaimGroup(default_publisher("instagram"), None),
+        key_ids=(),
         limit=9,
     ),
     "lock_destinations of an account": lambda _, reader: claims.lock_destinations(
@@ -338,6 +339,7 @@ LOCKING_CASES: Mapping[str, WriteCase] = {
         claims.ClaimTime.CLAIMABLE,
         LATER,
         group=claims.ClaimGroup(default_publisher("instagram"), "instagram", ACCOUNT),
+        key_ids=(),
         limit=9,
     ),
     "lock_destinations to verify": lambda _, reader: claims.lock_destinations(
@@ -345,6 +347,7 @@ LOCKING_CASES: Mapping[str, WriteCase] = {
         claims.ClaimTime.VERIFIABLE,
         LATER,
         group=claims.ClaimGroup(default_publisher("instagram"), "instagram"),
+        key_ids=(),
         limit=9,
     ),
     "lock_destinations of an account to verify": lambda _, reader: claims.lock_destinations(
@@ -352,6 +355,7 @@ LOCKING_CASES: Mapping[str, WriteCase] = {
         claims.ClaimTime.VERIFIABLE,
         LATER,
         group=claims.ClaimGroup(default_publisher("instagram"), "instagram", UNKNOWN_ON_ACCOUNT),
+        key_ids=(),
         limit=9,
     ),
     "load_webhook_for_update": lambda _, reader: webhooks.load_webhook_for_update(reader, WEBHOOK),

@@ -240,9 +240,15 @@ async def test_rest_api_has_no_response_entry_limit(acme: Tenant) -> None:
 
 
 def make_loaders(tenant: Tenant) -> Loaders:
-    reader = tenant.database.reader(tenant.workspace)
-    read_worker_key_times = partial(missing_keys.read_worker_key_times, tenant.database)
-    return Loaders(reader, read_worker_key_times, lambda: NOW, ResponseEntryLimit(None))
+    return Loaders(
+        tenant.database.reader(tenant.workspace),
+        partial(missing_keys.read_worker_key_times, tenant.database),
+        partial(
+            missing_keys.accounts_with_unreadable_checkpoints, tenant.database, tenant.workspace
+        ),
+        lambda: NOW,
+        ResponseEntryLimit(None),
+    )
 
 
 async def test_loader_accepts_any_number_of_keys(acme: Tenant) -> None:
