@@ -34,6 +34,7 @@ from tests.credential_rows import (
 from tests.db.all_tables import all_rows
 from tests.factories import NOW, add_account, add_workspace
 from tests.hpke_credential_rows import HPKE_KEY, HPKE_KEY_ID, add_hpke_credentials
+from tests.observability.conftest import restore_logging  # noqa: F401 - for commands that serve
 from tests.raw_statements import run_raw
 from tests.webhook_rows import SECRETS_KEY, add_webhook
 
