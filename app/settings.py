@@ -381,7 +381,7 @@ class Settings:
         "10000",
         integer_parser(1, 1_000_000),
         "Maximum authenticated WebSockets per process. A quarter of this number may be open in addition,"
-        " until they authenticate; at this limit, a new one takes the place of the oldest.",
+        " until they authenticate; at this limit, a new one replaces the oldest.",
     )
     max_subscriptions: int = _setting(
         "10000",

@@ -118,7 +118,7 @@ class HttpProtocol(HttpToolsProtocol):
         )
 
     def _allow_closing(self) -> None:
-        """Let a new connection take the place of this one until its next request starts."""
+        """Let a new connection replace this one until its next request starts."""
         self._may_be_closed = True
         self._update_open_connection()
 

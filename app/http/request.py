@@ -31,7 +31,7 @@ ABORT = "abort"
 """Key in the state of a scope: the function that resets the connection."""
 
 ALLOW_CLOSING = "allow_closing"
-"""Key in the state of a scope: the function to call if a new connection may take the place of this one.
+"""Key in the state of a scope: the function to call if a new connection may replace this one.
 
 It applies until the next request.
 """

@@ -102,7 +102,7 @@ async def test_other_paths_reject_websockets(live_tenant: LiveTenant, path: str)
         }
 
 
-async def test_new_socket_takes_the_place_of_the_oldest_that_has_not_authenticated(
+async def test_new_socket_replaces_the_oldest_that_has_not_authenticated(
     live_tenant: LiveTenant,
 ) -> None:
     settings = replace(UNLIMITED_SETTINGS, max_sockets=8)  # two of which need not authenticate
