@@ -1,10 +1,17 @@
 """Rate at which the client of a long response reads it."""
 
+import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import NamedTuple
+
+MIN_BYTES_PER_SECOND = 16 * 1024
+"""Rate below which a client is too slow to use what others wait for."""
+
+_CHECKS_PER_PERIOD = 60
+"""Number of checks in the time after which a client is slow."""
 
 
 class ReadRate:
@@ -34,6 +41,27 @@ class ReadRate:
         finally:
             self._waited += self._monotonic() - started_at
             self._waits_since = None
+
+    @asynccontextmanager
+    async def limit_slow_client(self, others_wait: Callable[[], bool]) -> AsyncIterator[None]:
+        """Raise TimeoutError in the context once the client is below MIN_BYTES_PER_SECOND while others wait.
+
+        `others_wait` is called at each check. The clock must be that of the event loop.
+        """
+
+        async def watch() -> None:
+            while not (others_wait() and self.is_below(MIN_BYTES_PER_SECOND)):
+                await asyncio.sleep(self._period / _CHECKS_PER_PERIOD)
+                self.add_sample()
+            limit.reschedule(asyncio.get_running_loop().time())
+
+        async with asyncio.timeout(None) as limit:
+            watch_task = asyncio.create_task(watch())
+            try:
+                yield
+            finally:
+                watch_task.cancel()
+                await asyncio.wait({watch_task})
 
     def add_sample(self) -> None:
         """Record the time waited and the bytes taken until now, and delete samples before the last period."""

@@ -7,14 +7,13 @@ client cannot take an incomplete export for a complete one.
 import asyncio
 from collections.abc import (
     AsyncGenerator,
-    AsyncIterator,
     Awaitable,
     Callable,
     Iterator,
     Mapping,
     Sequence,
 )
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -69,12 +68,6 @@ _RETRY_AFTER_SECONDS = 5
 
 _PART_BYTES = 64 * 1024
 """Size of what is sent at a time, so that a client that reads slowly is seen to read."""
-
-_MIN_BYTES_PER_SECOND = 16 * 1024
-"""Rate below which a client is too slow to keep its slot while another workspace waits for one."""
-
-_CHECKS_PER_PERIOD = 60
-"""Number of checks in the time after which a client is slow."""
 
 _READ_SCOPE = HasScope(KeyScope.READ)
 
@@ -264,7 +257,7 @@ class ExportHandler:
             asyncio.timeout(self.timeout.total_seconds()),
             aclosing(chunks),
             asyncio.timeout(timeouts.send_timeout.total_seconds()) as progress,
-            self._slow_client_aborted(request, rate),
+            rate.limit_slow_client(partial(self.slots.has_waiting_others, request.workspace_id)),
         ):
             try:
                 async for data, _ in chunks:
@@ -287,30 +280,6 @@ class ExportHandler:
             except BaseException:
                 request.abort()
                 raise
-
-    @asynccontextmanager
-    async def _slow_client_aborted(
-        self, request: HttpRequest, rate: ReadRate
-    ) -> AsyncIterator[None]:
-        """Raise TimeoutError in the context once the client is slow while another workspace waits."""
-        interval = self.service.timeouts.slow_export_period / _CHECKS_PER_PERIOD
-
-        async def watch() -> None:
-            while not (
-                rate.is_below(_MIN_BYTES_PER_SECOND)
-                and self.slots.has_waiting_others(request.workspace_id)
-            ):
-                await asyncio.sleep(interval.total_seconds())
-                rate.add_sample()
-            limit.reschedule(asyncio.get_running_loop().time())
-
-        async with asyncio.timeout(None) as limit:
-            watch_task = asyncio.create_task(watch())
-            try:
-                yield
-            finally:
-                watch_task.cancel()
-                await asyncio.wait({watch_task})
 
 
 def _parts(data: bytes) -> Iterator[bytes]:
