@@ -48,7 +48,7 @@ from app.http.paths import (
 )
 from app.http.proxy_headers import ProxyHeaders
 from app.http.rate_limits import RateLimits, client_network
-from app.http.request import ApiRequest, HttpRequest
+from app.http.request import ApiRequest, HttpRequest, ResponseLimits
 from app.http.responses import BytesResponse
 from app.http.routing import ANY_METHOD, Route, Router
 from app.http.session_cookies import ReadSession, SessionCookies, no_session
@@ -244,9 +244,12 @@ def create_app(
             default_rate_limit=app_state.rate_limits.default_status,
             is_draining=app_state.drain_event.is_set,
             queue=queue,
-            response_budget=MemoryBudget(_MAX_LARGE_RESPONSE_BYTES, _too_many_large_responses),
+            response_limits=ResponseLimits(
+                budget=MemoryBudget(_MAX_LARGE_RESPONSE_BYTES, _too_many_large_responses),
+                send_timeout=graphql_service.timeouts.send_timeout,
+                slow_period=graphql_service.timeouts.slow_export_period,
+            ),
             timeout=settings.request_timeout,
-            send_timeout=graphql_service.timeouts.send_timeout,
             random_bytes=secrets.token_bytes,
             monotonic=time.monotonic,
         ),

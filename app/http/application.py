@@ -1,8 +1,7 @@
 """ASGI app of HTTP requests: errors, timeouts, CORS, request ids, and the record of each request."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeAlias
 
@@ -12,9 +11,8 @@ from starlette.types import Receive, Scope, Send
 from app.domain.errors import MASKED_MESSAGE, InternalError, PostResultsError, RequestError
 from app.http.cors import Cors
 from app.http.fair_queue import FairQueue
-from app.http.memory_budget import MemoryBudget
-from app.http.request import MAX_BUFFERED_BYTES, HttpRequest, RateLimitStatus
-from app.http.responses import BytesResponse, Response
+from app.http.request import HttpRequest, RateLimitStatus, ResponseLimits
+from app.http.responses import Response
 from app.http.timeouts import ErrorRenderer, RequestTimeouts
 from app.observability.request_recorder import RequestRecorder
 
@@ -46,16 +44,14 @@ class HttpApplication:
         default_rate_limit: Callable[[], RateLimitStatus],
         is_draining: Callable[[], bool],
         queue: FairQueue,
-        response_budget: MemoryBudget,
+        response_limits: ResponseLimits,
         timeout: timedelta,
-        send_timeout: timedelta,
         random_bytes: Callable[[int], bytes],
         monotonic: Callable[[], float],
     ) -> None:
         """Create the app; `random_bytes` makes the request ids, `monotonic` is a clock in seconds.
 
-        While `is_draining` returns True, each response closes its connection. `response_budget` limits the
-        memory of large responses that wait until their clients have read them.
+        While `is_draining` returns True, each response closes its connection.
         """
         self._handle = handle
         self._recorder = recorder
@@ -64,9 +60,8 @@ class HttpApplication:
         self._default_rate_limit = default_rate_limit
         self._is_draining = is_draining
         self._queue = queue
-        self._response_budget = response_budget
         self._timeout = timeout
-        self._send_timeout = send_timeout
+        self._response_limits = response_limits
         self._random_bytes = random_bytes
         self._monotonic = monotonic
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -83,7 +78,7 @@ class HttpApplication:
             request_id=new_request_id(self._random_bytes),
             default_rate_limit=self._default_rate_limit,
             is_draining=self._is_draining,
-            send_timeout=self._send_timeout,
+            response_limits=self._response_limits,
             task=task,
         )
         self._recorder.request_started()
@@ -114,29 +109,13 @@ class HttpApplication:
             preflight = self._cors and self._cors.answer_preflight(request)
             response = preflight or await self._handle(request)
             if not request.is_interrupted:
-                with self._count_memory(request, response):
-                    await request.respond(response)
+                await request.respond(response)
         except asyncio.CancelledError:
             request.raise_if_not_interrupted()
         finally:
             watcher = timeouts.remove(request)
             if watcher is not None:
                 await watcher.close()
-
-    def _count_memory(
-        self, request: HttpRequest, response: Response
-    ) -> AbstractContextManager[None]:
-        """Count the memory of a large response while the context is open.
-
-        Raises ServiceUnavailable above the limit, except for a request that may have changed something: its
-        client has to receive the result.
-        """
-        if not isinstance(response, BytesResponse) or len(response.body) <= MAX_BUFFERED_BYTES:
-            return nullcontext()
-        sizes: dict[Hashable, int] = {id(response.body): len(response.body)}
-        budget = self._response_budget
-        count = budget.reserve if request.is_safe else budget.count
-        return count(request.api_key_id, sizes)
 
     async def _answer_exception(self, request: HttpRequest, exception: Exception) -> None:
         if not isinstance(exception, RequestError):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import NoReturn
 
 
 class MemoryBudget:
@@ -29,9 +30,8 @@ class MemoryBudget:
         new_bytes = sum(size for item, size in sizes.items() if item not in self._total)
         if not new_bytes or not self._total.bytes:
             return
-        key_bytes = self._by_key[key].bytes if key in self._by_key else 0
-        if key_bytes + new_bytes > self._max_bytes - self._total.bytes:
-            raise self._make_error()
+        if self._key_bytes(key) + new_bytes > self._max_bytes - self._total.bytes:
+            self._refuse(key)
 
     @contextmanager
     def reserve(self, key: Hashable, sizes: Mapping[Hashable, int]) -> Iterator[None]:
@@ -56,6 +56,32 @@ class MemoryBudget:
             if not of_key:
                 del self._by_key[key]
 
+    def watch_refusals(self, key: Hashable) -> Callable[[], bool]:
+        """Return a function that returns True if a refusal since its last call was caused by the key.
+
+        The key must hold an object meanwhile. It causes the refusals of its own objects, and those of keys
+        that hold no more than it does.
+        """
+        of_key = self._by_key[key]
+        seen = of_key.refusals
+
+        def was_refused() -> bool:
+            nonlocal seen
+            before, seen = seen, of_key.refusals
+            return seen != before
+
+        return was_refused
+
+    def _key_bytes(self, key: Hashable) -> int:
+        return self._by_key[key].bytes if key in self._by_key else 0
+
+    def _refuse(self, key: Hashable) -> NoReturn:
+        refused_bytes = self._key_bytes(key)
+        for held in self._by_key.values():
+            if held.bytes >= refused_bytes:
+                held.refusals += 1
+        raise self._make_error()
+
 
 class _HeldObjects:
     """Objects with the number of their holders, and the sum of their sizes."""
@@ -64,6 +90,8 @@ class _HeldObjects:
         self._sizes: dict[Hashable, int] = {}
         self._holder_counts: dict[Hashable, int] = {}
         self.bytes = 0
+        self.refusals = 0
+        """Refusals of other objects that these have caused."""
 
     def __contains__(self, item: object) -> bool:
         return item in self._sizes

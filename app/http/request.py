@@ -14,7 +14,9 @@ from app.domain.errors import PostResultsError, TooManyConnections
 from app.domain.ids import SessionId
 from app.domain.sessions import Credential
 from app.http.headers import parse_bearer, parse_query_string
+from app.http.memory_budget import MemoryBudget
 from app.http.paths import PROBE_PATHS
+from app.http.read_rate import ReadRate
 from app.http.responses import PIECE_BYTES, BytesResponse, RawHeader, Response, split
 from app.observability.request_recorder import RequestRecord
 
@@ -46,6 +48,7 @@ _NO_STATE: Mapping[str, Any] = MappingProxyType({})
 _NO_PATH_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 _STATUSES_WITHOUT_CONTENT = (204, 304)
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_SAFE_OPERATIONS = ("query", "subscription")
 _CLOSE_CONNECTION = ((b"connection", b"close"),)
 
 
@@ -55,6 +58,17 @@ class RateLimitStatus(NamedTuple):
     limit: int
     remaining: int
     resets_at: int
+
+
+class ResponseLimits(NamedTuple):
+    """Limits of large responses, which wait until their clients have read them."""
+
+    budget: MemoryBudget
+    """Memory of those that wait, by API key."""
+    send_timeout: timedelta
+    """Time after which a client that reads nothing is disconnected."""
+    slow_period: timedelta
+    """Time after which a client that reads slowly is disconnected while others need its memory."""
 
 
 class ApiRequest(RequestRecord):
@@ -131,13 +145,12 @@ class HttpRequest(ApiRequest):
         request_id: str,
         default_rate_limit: Callable[[], RateLimitStatus],
         is_draining: Callable[[], bool],
-        send_timeout: timedelta,
+        response_limits: ResponseLimits,
         task: "asyncio.Task[Any]",
     ) -> None:
         """Create a request; the status of `default_rate_limit` is sent if no key was counted.
 
-        The response closes the connection if `is_draining` returns True. The connection is aborted if the
-        client reads nothing of a large response for `send_timeout`.
+        The response closes the connection if `is_draining` returns True.
         """
         self.headers: Mapping[bytes, bytes] = dict(reversed(scope["headers"]))
         """Headers by lower-case name; the first of several with one name."""
@@ -155,7 +168,7 @@ class HttpRequest(ApiRequest):
         self._send = send
         self._default_rate_limit = default_rate_limit
         self._is_draining = is_draining
-        self._send_timeout = send_timeout
+        self._response_limits = response_limits
         self._task = task
 
     def header(self, name: bytes) -> str | None:
@@ -180,8 +193,8 @@ class HttpRequest(ApiRequest):
 
     @property
     def is_safe(self) -> bool:
-        """True for a request that changes nothing: of a safe method (RFC 9110, 9.2.1), or a GraphQL query."""
-        return self.method in _SAFE_METHODS or self.operation_type == "query"
+        """True for a request that changes nothing, by its method (RFC 9110, 9.2.1) or GraphQL operation."""
+        return self.method in _SAFE_METHODS or self.operation_type in _SAFE_OPERATIONS
 
     def raise_refusal(self) -> None:
         """Raise the error with which the server refuses the request, except for probes above a limit."""
@@ -192,10 +205,27 @@ class HttpRequest(ApiRequest):
     # Response
 
     async def respond(self, response: Response) -> None:
-        """Send a complete response."""
+        """Send a complete response.
+
+        Raises ServiceUnavailable if too many large responses wait, but not for the result of a change: its
+        client has to receive it.
+        """
         if not isinstance(response, BytesResponse):
             await response(self.scope, self.receive, self.send)
             return
+        body = response.body
+        if len(body) <= MAX_BUFFERED_BYTES:
+            await self._send_start(response)
+            await self._send({"type": "http.response.body", "body": body})
+            self.body_bytes, self.is_complete = len(body), True
+        else:
+            budget = self._response_limits.budget
+            count = budget.reserve if self.is_safe else budget.count
+            with count(self.api_key_id, {id(body): len(body)}):
+                await self._send_start(response)
+                await self._send_pieces(body)
+
+    async def _send_start(self, response: BytesResponse) -> None:
         headers = [*response.headers]
         if response.status not in _STATUSES_WITHOUT_CONTENT:
             headers.append((b"content-length", b"%d" % len(response.body)))
@@ -203,30 +233,34 @@ class HttpRequest(ApiRequest):
         if len(response.body) > PIECE_BYTES and self.api_key_id is None and self.session_id is None:
             # A stranger who reads slowly keeps no others out.
             self.scope.get("state", _NO_STATE).get(ALLOW_CLOSING, lambda: None)()
-        if len(response.body) > MAX_BUFFERED_BYTES:
-            await self._send_pieces(response.body)
-        else:
-            await self._send({"type": "http.response.body", "body": response.body})
-            self.body_bytes = len(response.body)
-        self.is_complete = True
 
     async def _send_pieces(self, body: bytes) -> None:
         """Send a large body as fast as the client reads it.
 
-        Raises ClientDisconnect, and aborts the connection, if the client reads nothing for a time.
+        Raises ClientDisconnect, and aborts the connection, if the client reads nothing for a time, or
+        slowly while others need the memory.
         """
         self.has_timeout = False
+        budget, send_timeout, slow_period = self._response_limits
+        rate = ReadRate(asyncio.get_running_loop().time, slow_period)
         try:
-            for piece in split(
-                body
-            ):  # one after the other: all of them would be a copy of the body
-                sent_bytes = self.body_bytes + len(piece)
-                more_body = sent_bytes < len(body)
-                async with asyncio.timeout(self._send_timeout.total_seconds()):
-                    await self._send(
-                        {"type": "http.response.body", "body": piece, "more_body": more_body}
-                    )
-                self.body_bytes = sent_bytes
+            async with rate.limit_slow_client(budget.watch_refusals(self.api_key_id)):
+                # One after the other: all of them would be a copy of the body.
+                for piece in split(body):
+                    sent_bytes = self.body_bytes + len(piece)
+                    more_body = sent_bytes < len(body)
+                    with rate.measure_wait(len(piece)):
+                        async with asyncio.timeout(send_timeout.total_seconds()):
+                            await self._send(
+                                {
+                                    "type": "http.response.body",
+                                    "body": piece,
+                                    "more_body": more_body,
+                                }
+                            )
+                    self.body_bytes = sent_bytes
+                    # Before the watch ends: a client may disconnect once it has the whole response.
+                    self.is_complete = not more_body
         except TimeoutError:
             self.has_client_left = True
             self.abort()

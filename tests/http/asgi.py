@@ -21,13 +21,14 @@ from app.http.cors import Cors
 from app.http.fair_queue import FairQueue
 from app.http.memory_budget import MemoryBudget
 from app.http.rate_limits import RateLimits
-from app.http.request import HttpRequest
+from app.http.request import HttpRequest, ResponseLimits
 from app.http.responses import BytesResponse, Response, error_headers
 from app.observability.request_recorder import RequestRecord, RequestRecorder
 
 NOW = datetime(2026, 4, 15, 15, 0, tzinfo=UTC)
 LONG_TIMEOUT = timedelta(minutes=5)
 NO_TIME = timedelta(0)
+UNLIMITED_BYTES = 1 << 30
 
 
 def http_scope(
@@ -115,7 +116,7 @@ def make_request(
         request_id="0000cafe",
         default_rate_limit=make_rate_limits().default_status,
         is_draining=lambda: False,
-        send_timeout=LONG_TIMEOUT,
+        response_limits=make_response_limits(),
         task=cast("asyncio.Task[Any]", None),
     )
     request.path_parameters = path_parameters or {}
@@ -226,7 +227,7 @@ def build_application(
     is_draining: Callable[[], bool] = lambda: False,
     timeout: timedelta = LONG_TIMEOUT,
     send_timeout: timedelta = LONG_TIMEOUT,
-    max_response_bytes: int = 1 << 30,
+    max_response_bytes: int = UNLIMITED_BYTES,
 ) -> HttpApplication:
     """Create the application around a handler; request ids count from 1, and each request takes 0.25 s."""
     return HttpApplication(
@@ -237,11 +238,21 @@ def build_application(
         default_rate_limit=(rate_limits or make_rate_limits()).default_status,
         is_draining=is_draining,
         queue=FairQueue(lambda request: request.token, timeout),
-        response_budget=MemoryBudget(max_response_bytes, lambda: ServiceUnavailable("Full.")),
+        response_limits=make_response_limits(max_response_bytes, send_timeout),
         timeout=timeout,
-        send_timeout=send_timeout,
         random_bytes=sequential_random_bytes(),
         monotonic=stepping_clock(),
+    )
+
+
+def make_response_limits(
+    max_bytes: int = UNLIMITED_BYTES, send_timeout: timedelta = LONG_TIMEOUT
+) -> ResponseLimits:
+    """Create limits of large responses, with the usual time after which a client is slow."""
+    return ResponseLimits(
+        budget=MemoryBudget(max_bytes, lambda: ServiceUnavailable("Full.", retry_after=5)),
+        send_timeout=send_timeout,
+        slow_period=timedelta(seconds=60),
     )
 
 

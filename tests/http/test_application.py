@@ -34,6 +34,7 @@ from tests.http.asgi import (
     ASGIClient,
     BlockingHandler,
     CallRecorder,
+    VirtualTimeLoop,
     build_application,
     cancel_when_running,
     http_client,
@@ -164,6 +165,49 @@ async def test_result_of_a_change_is_sent_however_many_large_bodies_wait(
 
     first.may_read.set()
     await waiting
+
+
+class TricklingReader(ASGIClient):
+    """Client that reads one piece every two seconds, half of what a slow client may read."""
+
+    async def send(self, message: Message) -> None:
+        if self.sent:
+            await asyncio.sleep(2)
+        await super().send(message)
+
+
+@pytest.mark.parametrize(
+    ("refused_at", "seconds", "pieces"),
+    [(None, 200, 100), (50, 200, 100), (100.5, 101, 50)],
+    ids=["no one is refused", "another one was refused before", "another one is refused"],
+)
+def test_slow_client_of_a_large_body_is_disconnected_once_another_one_is_refused(
+    refused_at: float | None, seconds: float, pieces: int
+) -> None:
+    recorder = CallRecorder()
+    is_aborted = asyncio.Event()
+
+    async def respond(_request: HttpRequest) -> Response:
+        return BytesResponse(large_body(100), 200, ())
+
+    async def run() -> tuple[float, ASGIClient]:
+        app = build_application(respond, recorder, max_response_bytes=150 * PIECE_BYTES)
+        slow = TricklingReader()
+        scope = {**http_scope(), "state": {ABORT: is_aborted.set}}
+        reading = asyncio.create_task(app(scope, slow.receive, slow.send))
+        if refused_at is not None:
+            await asyncio.sleep(refused_at)
+            assert (await send_request(app)).status == 503
+        await reading
+        return asyncio.get_running_loop().time(), slow
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        ended_at, slow = runner.run(run())
+
+    assert round(ended_at) == seconds
+    assert len(slow.body) == pieces * PIECE_BYTES
+    assert is_aborted.is_set() == (pieces < 100)
+    assert recorder.statuses[-1] == (499 if pieces < 100 else 200)
 
 
 async def test_large_bodies_that_wait_are_limited_and_others_are_sent() -> None:

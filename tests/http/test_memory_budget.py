@@ -77,3 +77,20 @@ def test_a_refused_reservation_counts_nothing() -> None:
             pass
     with budget.reserve("key", {"first": 60}):
         budget.check("another", {"second": 40})
+
+
+def test_refusal_is_caused_by_the_keys_that_hold_as_much_as_the_refused_one() -> None:
+    budget = make_budget()
+    with ExitStack() as held:
+        for key, size in {"least": 9, "same": 10, "most": 30, "refused": 10}.items():
+            held.enter_context(budget.count(key, {key: size}))
+        watches = {key: budget.watch_refusals(key) for key in ("least", "same", "most", "refused")}
+        assert [key for key, was_refused in watches.items() if was_refused()] == []
+        with pytest.raises(OverBudget):
+            budget.check("refused", {"more": 50})
+        late = budget.watch_refusals("most")
+
+        causes = [key for key, was_refused in watches.items() if was_refused()]
+        assert causes == ["same", "most", "refused"]
+        assert [key for key, was_refused in watches.items() if was_refused()] == []
+        assert not late()
