@@ -33,6 +33,11 @@ class MemoryBudget:
         if self._key_bytes(key) + new_bytes > self._max_bytes - self._total.bytes:
             self._refuse(key)
 
+    def check_share(self, key: Hashable) -> None:
+        """Raise the error if the key holds as much as remains free, or more; never if it holds nothing."""
+        if key in self._by_key and self._key_bytes(key) >= self._max_bytes - self._total.bytes:
+            self._refuse(key)
+
     @contextmanager
     def reserve(self, key: Hashable, sizes: Mapping[Hashable, int]) -> Iterator[None]:
         """Count the objects while the context is open; raises what `check` raises."""

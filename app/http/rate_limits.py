@@ -53,7 +53,8 @@ class RateLimits:
         """Count an ordinary or malformed request of a key, or raise RateLimitExceeded.
 
         A request is counted once, by the first of these methods that is called. Its status is set, also
-        if it is refused. Each of them counts a request by a session for the limit of sessions instead.
+        if it is refused. Each of them counts a request by a session for the limit of sessions instead, and
+        raises what `ApiRequest.check_memory` raises.
         """
         self._charge_once(request, self._requests, "requests")
 
@@ -148,6 +149,8 @@ class RateLimits:
             else:
                 counters, subject, scope = self._sessions, "requests", _SESSION_SCOPE
             request.rate_limit = self._charge(request, counters, _caller(request), subject, scope)
+            # Here the kind of the request is known, and nothing was executed yet.
+            request.check_memory()
 
     def _charge(
         self,

@@ -94,6 +94,9 @@ class ApiRequest(RequestRecord):
         """True for a request that checks this server, and that must be answered under any load."""
         return False
 
+    def check_memory(self) -> None:
+        """Raise ServiceUnavailable if responses that the API key has not read prevent the execution."""
+
     def record_error(self, error: PostResultsError) -> None:
         """Record the code of an error in the response, for the log and the metrics."""
         self.error_codes = (*self.error_codes, error.code.value)
@@ -195,6 +198,14 @@ class HttpRequest(ApiRequest):
     def is_safe(self) -> bool:
         """True for a request that changes nothing, by its method (RFC 9110, 9.2.1) or GraphQL operation."""
         return self.method in _SAFE_METHODS or self.operation_type in _SAFE_OPERATIONS
+
+    def check_memory(self) -> None:
+        """Raise ServiceUnavailable for a possible change if unread responses fill the share of the key.
+
+        The result of a change is sent even above the limit, so the change must not begin then.
+        """
+        if not self.is_safe:
+            self._response_limits.budget.check_share(self.api_key_id)
 
     def raise_refusal(self) -> None:
         """Raise the error with which the server refuses the request, except for probes above a limit."""

@@ -46,6 +46,7 @@ from tests.http.asgi import (
 )
 
 KEY_ID = ApiKeyId(UUID(int=1))
+OTHER_KEY_ID = ApiKeyId(UUID(int=2))
 RESET_AT = str(int(NOW.timestamp()) + 60)
 HELLO = BytesResponse(b"hello", 200, [(b"content-type", b"text/plain")])
 MASKED = {
@@ -165,6 +166,48 @@ async def test_result_of_a_change_is_sent_however_many_large_bodies_wait(
 
     first.may_read.set()
     await waiting
+
+
+@pytest.mark.parametrize(
+    ("method", "operation_type", "status"),
+    [
+        ("GET", None, 200),
+        ("POST", "query", 200),
+        ("POST", "subscription", 200),
+        ("POST", "mutation", 503),
+        ("PATCH", None, 503),
+    ],
+)
+async def test_no_change_begins_while_unread_responses_fill_the_share_of_its_key(
+    method: str, operation_type: str | None, status: int
+) -> None:
+    rate_limits = make_rate_limits()
+    executed: list[str] = []
+
+    async def respond(request: HttpRequest) -> Response:
+        is_large = request.path == "/large"
+        request.api_key_id = OTHER_KEY_ID if request.path == "/other" else KEY_ID
+        request.operation_type = "query" if is_large else operation_type
+        rate_limits.charge_request(request)
+        executed.append(request.path)
+        return BytesResponse(large_body(20), 200, ()) if is_large else HELLO
+
+    app = build_application(respond, max_response_bytes=40 * PIECE_BYTES)
+    slow = WaitingReader()
+    waiting = asyncio.create_task(app(http_scope(path="/large"), slow.receive, slow.send))
+    await asyncio.sleep(0.01)
+    client = await send_request(app, scope=http_scope(method, "/change"))
+    other = await send_request(app, scope=http_scope(method, "/other"))
+
+    assert (client.status, client.headers.get(b"retry-after")) == (
+        (200, None) if status == 200 else (503, b"5")
+    )
+    assert other.status == 200
+    assert executed == ["/large", *(["/change"] if status == 200 else []), "/other"]
+
+    slow.may_read.set()
+    await waiting
+    assert (await send_request(app, scope=http_scope(method, "/change"))).status == 200
 
 
 class TricklingReader(ASGIClient):

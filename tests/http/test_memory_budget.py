@@ -79,6 +79,21 @@ def test_a_refused_reservation_counts_nothing() -> None:
         budget.check("another", {"second": 40})
 
 
+def test_key_that_holds_its_share_is_refused_until_it_holds_less() -> None:
+    budget = make_budget()
+    with budget.count("key", {"first": 49}):
+        budget.check_share("key")
+        with budget.count("key", {"second": 1}), pytest.raises(OverBudget):
+            budget.check_share("key")
+        budget.check_share("key")
+
+
+def test_key_that_holds_nothing_is_below_its_share_even_above_the_limit() -> None:
+    budget = make_budget()
+    with budget.count("first", {"huge": 1000}):
+        budget.check_share("second")
+
+
 def test_refusal_is_caused_by_the_keys_that_hold_as_much_as_the_refused_one() -> None:
     budget = make_budget()
     with ExitStack() as held:
