@@ -27,6 +27,7 @@ from app.graphql.ast.selections import (
     memoize,
 )
 from app.graphql.engine.compiler import Completer, compile_completer
+from app.graphql.engine.estimates import estimate_operation_time, estimate_time
 from app.graphql.schema.context import Context
 from app.runtime.computations import is_in_thread, run_in_thread
 
@@ -72,9 +73,7 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         result: Any,
         position_context: Any,
     ) -> Any:
-        if not is_in_thread() and is_large(
-            self.context_value, self._field_count, TIME_PER_COMPILED_FIELD
-        ):
+        if not is_in_thread() and is_large(self.context_value, self._time_per_value):
             return self._complete_in_thread(
                 Executor.complete_object_value,
                 return_type,
@@ -110,12 +109,13 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         if isinstance(item_type, GraphQLObjectType) and type(result) is list:
             complete = self._get_completer(item_type, field_details_list)
         if not is_in_thread() and isinstance(result, Collection):
-            time_per_field = _TIME_PER_FIELD if complete is None else TIME_PER_COMPILED_FIELD
-            self._inline_time += (
-                time_per_field * len(result) * self._count_fields(field_details_list)
+            is_compiled = complete is not None
+            self._inline_time += len(result) * self._time_per_item(
+                item_type, field_details_list, is_compiled=is_compiled
             )
             if self._inline_time > _MAX_INLINE_TIME or is_large(
-                self.context_value, self._field_count, time_per_field
+                self.context_value,
+                self._time_per_value if is_compiled else self._field_count * _TIME_PER_FIELD,
             ):
                 return self._complete_in_thread(
                     Executor.complete_list_value,
@@ -157,14 +157,34 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
             lambda: count_fields([self.operation.selection_set], self.fragment_definitions),
         )
 
-    def _count_fields(self, field_details_list: list[FieldDetails]) -> int:
-        """Return the number of fields below a field, with those in fragments."""
-        nodes = [details.node for details in field_details_list]
+    @property
+    def _time_per_value(self) -> timedelta:
+        """Estimated time in which compiled functions complete each field of the operation once."""
         return memoize(
             self.operation,
-            ("fields", *map(id, nodes)),
-            lambda: count_fields((node.selection_set for node in nodes), self.fragment_definitions),
+            "time",
+            lambda: estimate_operation_time(self._field_collector, self.operation),
         )
+
+    def _time_per_item(
+        self, item_type: Any, field_details_list: list[FieldDetails], *, is_compiled: bool
+    ) -> timedelta:
+        """Return the estimated time to complete one item of a list, with all fields below it."""
+        nodes = [details.node for details in field_details_list]
+        selection_sets = [node.selection_set for node in nodes]
+        return memoize(
+            self.operation,
+            ("time", *map(id, nodes)),
+            lambda: (
+                estimate_time(self._field_collector, item_type, selection_sets)
+                if is_compiled
+                else count_fields(selection_sets, self.fragment_definitions) * _TIME_PER_FIELD
+            ),
+        )
+
+    @property
+    def _field_collector(self) -> FieldCollector:
+        return FieldCollector(self.schema, self.fragment_definitions)
 
     def _get_completer(
         self, object_type: GraphQLObjectType, field_details_list: Sequence[FieldDetails]
@@ -173,28 +193,26 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
 
         def compile_or_none() -> Completer | None:
             try:
-                return compile_completer(
-                    FieldCollector(self.schema, self.fragment_definitions), object_type, nodes
-                )
+                return compile_completer(self._field_collector, object_type, nodes)
             except NotCompilable:
                 return None
 
         return memoize(self.operation, (object_type.name, *map(id, nodes)), compile_or_none)
 
 
-_TIME_PER_FIELD, TIME_PER_COMPILED_FIELD = timedelta(microseconds=40), timedelta(microseconds=1)
-"""Measured time in which graphql-core and a compiled function complete a field."""
+_TIME_PER_FIELD = timedelta(microseconds=40)
+"""Measured time in which graphql-core completes a field."""
 
 _MAX_INLINE_TIME = timedelta(milliseconds=10)
 """Estimated time for which the lists of an operation are completed in the event loop."""
 
-_MAX_INLINE_BOUND = timedelta(milliseconds=100)
+_MAX_INLINE_BOUND = timedelta(milliseconds=20)
 """Upper bound of the time for all lists: as if each value had all fields of the operation. Most have few."""
 
 
-def is_large(context: Context, field_count: int, time_per_field: timedelta) -> bool:
+def is_large(context: Context, time_per_value: timedelta) -> bool:
     """Return whether an operation has too many values to complete all of its lists in the event loop."""
-    return context.value_count * field_count * time_per_field > _MAX_INLINE_BOUND
+    return context.value_count * time_per_value > _MAX_INLINE_BOUND
 
 
 def _complete_items(

@@ -6,6 +6,7 @@ executor continues with the results of the resolvers.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, cast
 
 from graphql import (
@@ -26,15 +27,16 @@ from app.graphql.ast.selections import (
     NotCompilable,
     SelectedField,
     Variables,
-    count_fields,
 )
 from app.graphql.engine.coercion import ArgumentBuilder
 from app.graphql.engine.compiler import compile_root_completer
-from app.graphql.engine.executor import TIME_PER_COMPILED_FIELD, RootResult, is_large
+from app.graphql.engine.estimates import estimate_operation_time
+from app.graphql.engine.executor import RootResult, is_large
 from app.graphql.loading.field_sources import STRAWBERRY_DEFINITION
 from app.graphql.schema.context import Context
 from app.graphql.schema.lookahead import Selection
 from app.graphql.schema.permissions import HasScope
+from app.runtime.computations import compute
 
 
 class FallBackToExecutor(Exception):
@@ -66,7 +68,7 @@ class ExecutionPlan:
             for key, selected in selected_fields.items()
             if selected.name != "__typename"
         ]
-        self._field_count = count_fields([operation.selection_set], fragments)
+        self._time_per_value = estimate_operation_time(field_collector, operation)
         self._is_unconditional = all(field.is_unconditional for field in self._fields)
 
     async def run(self, context: Context, variables: VariableValues) -> dict[str, Any]:
@@ -85,10 +87,13 @@ class ExecutionPlan:
         for value in results.values():
             if isinstance(value, Exception):
                 raise FallBackToExecutor(results)
-        if is_large(context, self._field_count, TIME_PER_COMPILED_FIELD):
-            raise FallBackToExecutor(results)  # which completes values in threads
+        complete = partial(
+            context.entry_limit.rollback_on_error, self._complete, results, variables.coerced
+        )
         try:
-            return context.entry_limit.rollback_on_error(self._complete, results, variables.coerced)
+            if is_large(context, self._time_per_value):
+                return await compute(complete)
+            return complete()
         except Exception:  # noqa: BLE001 - graphql-core raises and formats the same error
             raise FallBackToExecutor(results) from None
 

@@ -3,7 +3,8 @@
 import sys
 from collections.abc import AsyncIterable, Collection, Container, Mapping
 from dataclasses import replace
-from functools import cached_property
+from datetime import timedelta
+from functools import cached_property, partial
 from inspect import isawaitable
 from typing import NamedTuple
 
@@ -33,8 +34,8 @@ from app.graphql.engine.coercion import VariableCoercer
 from app.graphql.engine.compiler import RootCompleter, compile_root_completer
 from app.graphql.engine.cost import analyze_cost
 from app.graphql.engine.errors import OperationResult, build_result, public_cause
+from app.graphql.engine.estimates import estimate_operation_time
 from app.graphql.engine.executor import (
-    TIME_PER_COMPILED_FIELD,
     Executor,
     ResolvedRootFields,
     RootResult,
@@ -231,13 +232,17 @@ class PreparedOperation:
         self, payload: object, context: Context, variables: VariableValues
     ) -> OperationResult:
         """Complete the payload by a compiled function if there is one, else by graphql-core."""
-        if self._event_plan is not None and not is_large(
-            context, self._field_count, TIME_PER_COMPILED_FIELD
-        ):
-            response_keys, complete = self._event_plan
-            results = dict.fromkeys(response_keys, payload)
+        if self._event_plan is not None:
+            plan = self._event_plan
+            complete = partial(
+                context.entry_limit.rollback_on_error,
+                plan.complete,
+                dict.fromkeys(plan.response_keys, payload),
+                variables.coerced,
+            )
             try:
-                data = context.entry_limit.rollback_on_error(complete, results, variables.coerced)
+                is_large_event = is_large(context, plan.time_per_value)
+                data = await compute(complete) if is_large_event else complete()
             except Exception:  # noqa: BLE001, S110 - graphql-core raises and formats the same error
                 pass
             else:
@@ -288,8 +293,8 @@ class PreparedOperation:
             return None
 
     @cached_property
-    def _event_plan(self) -> tuple[Collection[str], RootCompleter] | None:
-        """Response keys and completer of a subscription; None if only graphql-core can execute it."""
+    def _event_plan(self) -> "_EventPlan | None":
+        """Plan of a subscription; None if only graphql-core can execute it."""
         if not self._use_fast_path:
             return None
         root = self.graphql_schema.subscription_type
@@ -300,7 +305,8 @@ class PreparedOperation:
             complete = compile_root_completer(field_collector, root, selected_fields)
         except NotCompilable:
             return None
-        return (selected_fields, complete)
+        time_per_value = estimate_operation_time(field_collector, self._definition)
+        return _EventPlan(selected_fields, complete, time_per_value)
 
     async def _run_executor(
         self,
@@ -339,6 +345,14 @@ class PreparedOperation:
             middleware_manager=ResolvedRootFields(root_results) if root_results else None,
             is_awaitable=isawaitable,
         )
+
+
+class _EventPlan(NamedTuple):
+    """Root fields of a subscription, which all complete the payload of an event."""
+
+    response_keys: Collection[str]
+    complete: RootCompleter
+    time_per_value: timedelta
 
 
 _SUBSCRIPTION_NEEDS_STREAM = (
