@@ -17,7 +17,7 @@ from app.graphql.engine.executable_schema import OperationRejected, Schema
 from app.graphql.engine.operation_request import OperationRequest
 from app.graphql.engine.persisted_documents import DocumentStore
 from app.graphql.engine.prepared_operation import Document
-from app.graphql.loading.loaders import ResponseEntryLimit
+from app.graphql.loading.response_limit import ResponseLimit
 from app.graphql.schema.context import AppState, Context
 from app.graphql.schema.subscription import PendingEvent
 from app.graphql.subscription_stream import (
@@ -101,7 +101,9 @@ class GraphQLService:
         try:
             operation_request = await read_request()
             document = self.document_store.resolve(operation_request, workspace)
-            context.entry_limit = ResponseEntryLimit(document.limits.list_entries)
+            context.response_limit = ResponseLimit(
+                document.limits.list_entries, document.limits.response_bytes
+            )
             context.max_argument_values = document.limits.ids
             result = await self.execute_or_subscribe(
                 context,
@@ -141,7 +143,7 @@ class GraphQLService:
             app_state=self.app_state,
             reader=self.app_state.database.reader(viewer.workspace_id),
             request=request,
-            entry_limit=ResponseEntryLimit(None),
+            response_limit=ResponseLimit(None, None),
             max_argument_values=None,
         )
 

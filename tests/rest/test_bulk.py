@@ -7,6 +7,7 @@ import pytest
 from tests.clients import Tenant
 from tests.domain.errors import ACCOUNT_ID_MESSAGE
 from tests.factories import NOW, add_account
+from tests.graphql.tenant_objects import client_with_settings
 from tests.rest.envelope import ordered_json, success_data
 from tests.rest.write_requests import (
     NOT_FUTURE_MESSAGE,
@@ -130,3 +131,15 @@ async def test_bulk_without_list_of_posts_is_refused(
     assert await expect_write_refusal(
         acme, "POST", "/v1/posts/bulk", body, status=400
     ) == non_retryable_error("validation_error", "posts", "posts must be a list of 1 to 50 posts.")
+
+
+async def test_bulk_is_answered_however_large_its_posts_are(acme: Tenant) -> None:
+    posts = [{"content": f"{number}{'x' * 60_000}", "draft": True} for number in range(20)]
+    settings = {"MAX_BODY_BYTES": "2000000", "GRAPHQL_MAX_RESPONSE_BYTES": "1000000"}
+    async with client_with_settings(acme, **settings) as client:
+        response = await client.request("POST", "/v1/posts/bulk", json={"posts": posts})
+
+    assert response.status_code == 201
+    assert [result["post"]["content"] for result in response.json()["data"]["results"]] == [
+        post["content"] for post in posts
+    ]

@@ -47,7 +47,7 @@ from app.db.core.statements import (
     Record,
     Statement,
     compile_statement,
-    count_characters,
+    count_json_characters,
 )
 from app.db.core.tenancy import WorkspaceFilter, restrict_to_workspace
 from app.db.core.write_lock import FileWriteLock, WriteLock
@@ -109,8 +109,8 @@ class Reader(_StatementReader[Statement]):
         self._fetch = fetch
         self.row_count = 0
         """Number of rows that were read."""
-        self.character_count = 0
-        """Number of characters of long values that a response may contain."""
+        self.json_character_count = 0
+        """Number of characters of JSON that may have to be decoded for a response."""
 
     @property
     def is_sqlite(self) -> bool:
@@ -120,13 +120,16 @@ class Reader(_StatementReader[Statement]):
         compiled = self._database.compile_restricted(statement)
         values[WORKSPACE_PARAM] = self._workspace_id
         rows = await self._fetch(compiled, compiled.encode_arguments(values))
-        self.row_count += len(rows)
-        self.count_characters(rows)
+        count = len(rows)
+        self.row_count += count
+        self.count_json(rows)
         return rows
 
-    def count_characters(self, rows: Iterable[AnyRow]) -> None:
-        """Count the long values of rows; of rows that several objects share, once for each of them."""
-        self.character_count += count_characters(rows)
+    def count_json(self, rows: Iterable[AnyRow]) -> None:
+        """Count the JSON of rows; of rows that several objects share, once for each of them."""
+        # A call inside the addition could let another thread add, whose count would be lost.
+        characters = count_json_characters(rows)
+        self.json_character_count += characters
 
 
 class AllWorkspacesReader(_StatementReader[AllWorkspacesStatement]):

@@ -84,8 +84,10 @@ class _ColumnAttributes:
     """For columns that need decoding: function from the driver's value to the Python value."""
     related_classes: ClassVar[Mapping[str, "type[RelatedRecord]"]] = MappingProxyType({})
     """Classes of the related rows in the same tuple, by name."""
-    long_indexes: ClassVar[Sequence[int]] = ()
-    """Indexes in the tuple of the columns whose values may be long, also of related rows."""
+    long_columns: ClassVar[Container[str]]
+    """Columns whose values may be long."""
+    json_indexes: ClassVar[Sequence[int]] = ()
+    """Indexes in the tuple of the columns with JSON, also of related rows."""
 
     def __getattr__(self, name: str) -> Any:
         """Raise AttributeError; declared for type checkers, as every column is a property."""
@@ -110,13 +112,13 @@ class Record(_ColumnAttributes):
         return None if related_class is None else related_class(self)
 
 
-def count_characters(rows: Iterable["AnyRow"]) -> int:
-    """Return the number of characters in the columns whose values may be long."""
+def count_json_characters(rows: Iterable["AnyRow"]) -> int:
+    """Return the number of characters in the columns with JSON."""
     return sum(
         len(value)
         for row in rows
         if isinstance(row, Record)
-        for index in row.long_indexes
+        for index in row.json_indexes
         if (value := row[index]) is not None
     )
 
@@ -282,15 +284,13 @@ def _record_class(
         for name, related in relations.items()
     }
     attributes = _class_attributes(own, dialect, itemgetter)
-    long_indexes = tuple(
-        index
-        for index, (_, column_type) in enumerate(columns)
-        if isinstance(column_type, JSON | LongText)
+    json_indexes = tuple(
+        index for index, (_, column_type) in enumerate(columns) if isinstance(column_type, JSON)
     )
     return type(
         "Record",
         (base,),
-        {**attributes, "related_classes": related_classes, "long_indexes": long_indexes},
+        {**attributes, "related_classes": related_classes, "json_indexes": json_indexes},
     )
 
 
@@ -315,8 +315,17 @@ def _class_attributes(
         for name, (_, column_type) in columns.items()
         if isinstance(column_type, UtcDateTime | PortableUuid)
     }
-    indexes = {name: index for name, (index, _) in columns.items()}
-    attributes = {"indexes": indexes, "serializers": serializers, "decoders": decoders}
+    long_columns = {
+        name
+        for name, (_, column_type) in columns.items()
+        if isinstance(column_type, JSON | LongText)
+    }
+    attributes = {
+        "indexes": {name: index for name, (index, _) in columns.items()},
+        "serializers": serializers,
+        "decoders": decoders,
+        "long_columns": long_columns,
+    }
     return {"__slots__": (), **properties, **attributes}
 
 

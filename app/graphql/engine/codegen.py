@@ -14,11 +14,14 @@ from graphql import (
     GraphQLID,
     GraphQLInt,
     GraphQLList,
+    GraphQLNamedType,
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLScalarType,
     GraphQLString,
+    SelectionSetNode,
+    get_named_type,
     get_nullable_type,
 )
 
@@ -34,6 +37,8 @@ class FunctionBuilder:
 
     compile_completer: Callable[[GraphQLObjectType, Sequence[FieldNode]], Callable[..., object]]
     """Compiler of the function of a nested object, from its type and field nodes."""
+    estimate_bytes: Callable[[GraphQLNamedType, Iterable[SelectionSetNode | None]], int]
+    """Estimator of the bytes of an item of a list, from its type and selection sets."""
     _lines: list[str] = field(default_factory=list)
     _fields: list[tuple[str, SelectedField, list[str], str]] = field(default_factory=list)
     _pending: list[str] = field(default_factory=list)
@@ -112,7 +117,7 @@ class FunctionBuilder:
             complete = self.add_constant(
                 self.compile_completer(nullable_type, selected_field.nodes)
             )
-            return f"{complete}({variable}, variables)"
+            return f"{complete}({variable}, variables, limit)"
         return self._complete_leaf(nullable_type, variable)
 
     def _complete_list(
@@ -125,7 +130,13 @@ class FunctionBuilder:
         item = add_null_check(
             item_type, "x", self._complete_non_null(nullable, selected_field, "x")
         )
-        return f"([{item} for x in {variable}] if type({variable}) is list else fail())"
+        size = self.estimate_bytes(
+            get_named_type(nullable), [node.selection_set for node in selected_field.nodes]
+        )
+        return (
+            f"([{item} for x in limit.count_items({variable}, {size})]"
+            f" if type({variable}) is list else fail())"
+        )
 
     def _complete_leaf(self, leaf_type: object, variable: str) -> str:
         if leaf_type is GraphQLString or leaf_type is GraphQLID:
@@ -140,9 +151,16 @@ class FunctionBuilder:
         if isinstance(leaf_type, GraphQLEnumType):
             names = {member.value: name for name, member in leaf_type.values.items()}
             return f"{self.add_constant(names)}[{variable}]"
+        if is_json(leaf_type):
+            return f"limit.encode_json({variable})"
         if isinstance(leaf_type, GraphQLScalarType):
             return f"{self.add_constant(leaf_type.serialize)}({variable})"
         raise NotCompilable
+
+
+def is_json(leaf_type: object) -> bool:
+    """Return whether values of the type are any JSON values."""
+    return isinstance(leaf_type, GraphQLScalarType) and leaf_type.name == "JSON"
 
 
 def dict_literal(entries: Iterable[tuple[str, SelectedField, str]]) -> str:

@@ -6,7 +6,7 @@ then completes the same value, and raises and formats the error.
 
 For `{ status wait: pollAfterSeconds }` of a row with four columns of a destination, the source is:
 
-    def complete(row, now, variables, prefetched):
+    def complete(row, now, variables, prefetched, limit):
         (r0, r1, r2, r3, ) = row
         v6 = c2(c3(r1), c4(r2), c5(r3), now)
         return {'status': (c1[r1] if r1 is not None else fail()),
@@ -15,7 +15,7 @@ For `{ status wait: pollAfterSeconds }` of a row with four columns of a destinat
 
 `r…` are columns as returned by the driver, and `v…` values that are used more than once. `c…` are
 constants: here the enum's names (c1), the function of the field (c2) and decoders of columns (c3 to c5).
-`x` is an item of a list. `fail` raises NotCompilable.
+`x` is an item of a list, and `limit` counts bytes. `fail` raises NotCompilable.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,7 +39,8 @@ from strawberry.types.field import StrawberryField
 
 from app.db.core.statements import Record, RelatedRecord
 from app.graphql.ast.selections import FieldCollector, NotCompilable, SelectedField, Variables
-from app.graphql.engine.codegen import FunctionBuilder, add_null_check, dict_literal
+from app.graphql.engine.codegen import FunctionBuilder, add_null_check, dict_literal, is_json
+from app.graphql.engine.estimates import estimate_bytes
 from app.graphql.loading.field_sources import (
     NO_RELATIONS,
     STRAWBERRY_DEFINITION,
@@ -52,14 +53,19 @@ from app.graphql.loading.field_sources import (
     ToOne,
     field_source,
 )
+from app.graphql.loading.response_limit import ResponseLimit
 
-Completer: TypeAlias = Callable[[Any, Variables], object]
-"""Function that completes an object, given the variables."""
+Completer: TypeAlias = Callable[[Any, Variables, ResponseLimit], object]
+"""Function that completes an object, given the variables, and counts bytes."""
 
-RootCompleter: TypeAlias = Callable[[Mapping[str, object], Variables], dict[str, Any]]
+RootCompleter: TypeAlias = Callable[
+    [Mapping[str, object], Variables, ResponseLimit], dict[str, Any]
+]
 """Function that completes the root fields' results, by response key, to the data of a response."""
 
-RowCompleter: TypeAlias = Callable[[Any, datetime, Variables, Mapping[str, Sequence[Any]]], object]
+RowCompleter: TypeAlias = Callable[
+    [Any, datetime, Variables, Mapping[str, Sequence[Any]], ResponseLimit], object
+]
 """Function that completes a row, given its read time, the variables and the prefetched rows."""
 
 _MAX_ROW_CLASSES = 8
@@ -87,7 +93,7 @@ def compile_root_completer(
     selected_fields: Mapping[str, SelectedField],
 ) -> RootCompleter:
     """Compile a completer of the root fields' results; raises NotCompilable if it needs other resolvers."""
-    builder = FunctionBuilder(partial(compile_completer, field_collector))
+    builder = _function_builder(field_collector)
     for key, selected in selected_fields.items():
         if selected.name == "__typename":
             expression = repr(root.name)
@@ -97,14 +103,14 @@ def compile_root_completer(
                 graphql_field.type, selected, f"results[{key!r}]"
             )
         builder.add_field(key, selected, expression)
-    return cast("RootCompleter", builder.build("results, variables"))
+    return cast("RootCompleter", builder.build("results, variables, limit"))
 
 
 def _compile_object_completer(
     field_collector: FieldCollector, parent: GraphQLObjectType, nodes: Sequence[FieldNode]
 ) -> Completer:
     """Compile a completer of objects with attributes."""
-    builder = FunctionBuilder(partial(compile_completer, field_collector))
+    builder = _function_builder(field_collector)
     selected_fields = field_collector.collect_fields(parent, [node.selection_set for node in nodes])
     for key, selected in selected_fields.items():
         if selected.name == "__typename":
@@ -117,7 +123,7 @@ def _compile_object_completer(
         builder.add_field(
             key, selected, builder.complete_expression(graphql_field.type, selected, value)
         )
-    return cast("Completer", builder.build("source, variables"))
+    return cast("Completer", builder.build("source, variables, limit"))
 
 
 class _RowCompiler:
@@ -129,9 +135,9 @@ class _RowCompiler:
         self._field_collector = field_collector
         self._parent = parent
         self._origin: type[RowBacked] = parent.extensions[STRAWBERRY_DEFINITION].origin
-        self._selected_fields = field_collector.collect_fields(
-            parent, [node.selection_set for node in nodes]
-        )
+        selection_sets = [node.selection_set for node in nodes]
+        self._selected_fields = field_collector.collect_fields(parent, selection_sets)
+        self._bytes_per_row = estimate_bytes(field_collector, parent, selection_sets)
         self._completers: dict[type, RowCompleter] = {}
         self._relation_compilers: dict[str, _RowCompiler] = {}
         self._needs_only_row = True
@@ -147,12 +153,14 @@ class _RowCompiler:
                         field_collector, _row_object_type(graphql_field.type), selected.nodes
                     )
 
-    def complete_object(self, value: RowBacked, variables: Variables) -> object:
+    def complete_object(
+        self, value: RowBacked, variables: Variables, limit: ResponseLimit
+    ) -> object:
         if value.__class__ is not self._origin:
             raise NotCompilable
         row = value.row
         complete = self._completers.get(row.__class__) or self.get_completer(row.__class__)
-        return complete(row, value.now, variables, value.prefetched)
+        return complete(row, value.now, variables, value.prefetched, limit)
 
     def get_completer(self, row_class: type) -> RowCompleter:
         """Return the completer of rows of this class, compiled on first use."""
@@ -164,17 +172,18 @@ class _RowCompiler:
         return completer
 
     def complete_rows(
-        self, rows: Sequence[Any], now: datetime, variables: Variables
+        self, rows: Sequence[Any], now: datetime, variables: Variables, limit: ResponseLimit
     ) -> list[object]:
         """Complete the rows of one statement, which are all of one class."""
         if not rows:
             return []
         row_class = rows[0].__class__
         complete = self._completers.get(row_class) or self.get_completer(row_class)
-        return [complete(row, now, variables, NO_RELATIONS) for row in rows]
+        limit.count_items(rows, self._bytes_per_row)
+        return [complete(row, now, variables, NO_RELATIONS, limit) for row in rows]
 
     def _compile(self, row_class: type) -> RowCompleter:
-        builder = FunctionBuilder(partial(compile_completer, self._field_collector))
+        builder = _function_builder(self._field_collector)
         if issubclass(row_class, Record):
             related_classes = row_class.related_classes.values()
             count = len(row_class.indexes) + sum(
@@ -190,7 +199,7 @@ class _RowCompiler:
             raise NotCompilable
         for key, selected, expression in self._field_expressions(builder, row_class, "row"):
             builder.add_field(key, selected, expression)
-        return cast("RowCompleter", builder.build("row, now, variables, prefetched"))
+        return cast("RowCompleter", builder.build("row, now, variables, prefetched, limit"))
 
     def _field_expressions(
         self, builder: FunctionBuilder, row_class: type[Record] | type[RelatedRecord], row: str
@@ -248,7 +257,7 @@ class _RowCompiler:
                 )
             case ToMany(relation):
                 complete = builder.add_constant(self._relation_compilers[key].complete_rows)
-                return f"{complete}(prefetched[{relation!r}], now, variables)"
+                return f"{complete}(prefetched[{relation!r}], now, variables, limit)"
         raise NotCompilable
 
     def _related_row_expression(
@@ -260,7 +269,13 @@ class _RowCompiler:
             return dict_literal(self._field_expressions(builder, related_class, related_row))
         complete = builder.add_constant(self.get_completer(related_class))
         no_relations = builder.add_constant(NO_RELATIONS)
-        return f"{complete}({related_row}, now, variables, {no_relations})"
+        return f"{complete}({related_row}, now, variables, {no_relations}, limit)"
+
+
+def _function_builder(field_collector: FieldCollector) -> FunctionBuilder:
+    return FunctionBuilder(
+        partial(compile_completer, field_collector), partial(estimate_bytes, field_collector)
+    )
 
 
 def _column_names(indexes: Iterable[int]) -> str:
@@ -285,6 +300,8 @@ def _column_expression(
     raw = _column_name(row_class.indexes[name])
     if serialize is not None and isinstance(nullable, GraphQLScalarType):
         return add_null_check(declared_type, raw, f"{builder.add_constant(serialize)}({raw})")
+    if name in row_class.long_columns and not is_json(nullable):
+        raw = builder.add_variable(f"limit.count_text({raw})")
     if nullable in (GraphQLString, GraphQLInt) or isinstance(nullable, GraphQLEnumType):
         return builder.complete_variable(declared_type, selected_field, raw)
     return builder.complete_expression(

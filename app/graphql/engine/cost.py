@@ -60,7 +60,7 @@ class QueryCost:
         """Return an upper bound, at most COUNT_CEILING, of the nodes of connections and `nodes(ids:)`.
 
         A connection returns its page size for each of its parents. Any other list counts as one,
-        since its length is only known at execution (see `ResponseEntryLimit`). A field that is selected
+        since its length is only known at execution (see `ResponseLimit`). A field that is selected
         twice counts twice, though GraphQL may merge the two.
         """
         fragment_counts: dict[str, int] = {}

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -16,12 +16,12 @@ from graphql import (
     GraphQLSchema,
     get_named_type,
 )
-from strawberry.types.graphql import OperationType
 
 from app.domain.errors import (
     MASKED_MESSAGE,
     ErrorCode,
     InternalError,
+    LimitExceeded,
     PostResultsError,
     RateLimitExceeded,
     ServerError,
@@ -181,8 +181,8 @@ class OperationResult:
     is_executed: bool
     data: dict[str, Any] | None
     errors: list[dict[str, Any]]
-    max_text_bytes: int = 0
-    """Upper bound of the bytes of long texts in the data."""
+    encoded: bytes | None = None
+    """The encoded response, if it is large; `data` is then dropped."""
 
     def to_response_body(self) -> dict[str, Any]:
         """Return the response map of the GraphQL specification."""
@@ -190,10 +190,6 @@ class OperationResult:
         if self.errors:
             body["errors"] = self.errors
         return body
-
-    def count_bytes(self) -> int:
-        """Return about the bytes of the encoded data, which may contain one object many times."""
-        return _count_bytes(self.data, {})
 
 
 def build_result(
@@ -203,89 +199,107 @@ def build_result(
 
     Raises RateLimitExceeded instead of returning it as an error.
     """
-    limit_error = context.entry_limit.error
-    if not result.errors and limit_error is None:
+    limit = context.response_limit
+    if not result.errors and limit.error is None:
         return OperationResult(is_executed=True, data=result.data, errors=[])
     errors = result.errors or []
     for cause in (public_cause(error) for error in errors if error.path is None):
         if isinstance(cause, RateLimitExceeded):
             raise cause
-    if limit_error is not None:
-        # Every later list failed with the same error; report it once.
-        others = [error for error in errors if public_cause(error) is not limit_error]
-        if context.request.operation_type == OperationType.MUTATION.value:
-            # The mutation is committed, so its data is returned without these lists.
-            first = next(error for error in errors if public_cause(error) is limit_error)
-            errors = [*others, first]
-        else:
-            result.data = None
-            errors = [GraphQLError(str(limit_error), original_error=limit_error)]
+    if limit.error is not None and limit.is_refused:
+        result.data = None
+        errors = [GraphQLError(str(limit.error), original_error=limit.error)]
+    elif limit.error is not None:
+        # Every later value above the limit failed with the same error; report it once.
+        others = [error for error in errors if public_cause(error) is not limit.error]
+        errors = [*[error for error in errors if public_cause(error) is limit.error][:1], *others]
+    # An error that propagated to the root has a path; without a path nothing was executed.
+    is_executed = result.data is not None or any(error.path is not None for error in errors)
+    if (rest := len(errors) - _MAX_ERRORS) > 1:
+        more = LimitExceeded(f"There are {rest:,} more errors; at most {_MAX_ERRORS} are returned.")
+        errors = [*errors[:_MAX_ERRORS], GraphQLError(str(more), original_error=more)]
     entries = error_entries(errors, schema, context.request.request_id)
     # In lower case like those of REST, and each code once: a list of many ids may fail many times.
     codes = dict.fromkeys(entry["extensions"]["code"].lower() for entry in entries)
     context.request.error_codes = tuple(codes)
-    return OperationResult(
-        # An error that propagated to the root has a path; without a path nothing was executed.
-        is_executed=result.data is not None or any(error.path is not None for error in errors),
-        data=result.data,
-        errors=entries,
-    )
+    return OperationResult(is_executed, result.data, entries)
 
+
+_MAX_ERRORS = 100
+"""Errors of a response; formatting them takes about 10 ms."""
 
 _ORJSON_MIN_BYTES = 4096
 """Memory of any bytes made by orjson, as measured."""
 
 
-_MAX_INLINE_TEXT_BYTES = 30_000_000
-"""Upper bound for encoding in the event loop: 5 million characters, which take at most 30 ms."""
+_MAX_INLINE_BYTES = 1_000_000
+"""Estimated bytes that are encoded in the event loop; escape sequences make them at most 6 times as many."""
+
+_BYTES_PER_ESTIMATED_BYTE = 10
+"""Factor by which the bytes may exceed the estimate, except for many values such as long URLs."""
 
 _PART_DEPTH = 5
 """Levels down to which a large response is encoded in parts: nodes of a connection, and their fields."""
 
 
+async def encode_if_large(
+    schema: GraphQLSchema, context: Context, result: OperationResult
+) -> OperationResult:
+    """Encode a response in a thread if it may be large, or above the limit; then an error replaces it.
+
+    A mutation is committed, so its response is returned even if it is above the limit.
+    """
+    limit = context.response_limit
+    if (
+        result.data is None
+        or limit.max_bytes is None
+        or limit.byte_count <= min(_MAX_INLINE_BYTES, limit.max_bytes // _BYTES_PER_ESTIMATED_BYTE)
+    ):
+        return result
+    max_bytes = None if limit.allows_partial_data else limit.max_bytes
+    errors = {"errors": tuple(result.errors)} if result.errors else {}
+    encoded = await compute(_encode_in_parts, {"data": result.data, **errors}, max_bytes)
+    if encoded is None:
+        limit.exceed_bytes()
+        return build_result(schema, context, ExecutionResult())
+    return replace(result, data=None, encoded=encoded)
+
+
 async def to_json(result: OperationResult) -> bytes:
-    """Encode the response, in a thread if it may be large; a short one takes no more memory than it needs."""
-    if result.max_text_bytes > _MAX_INLINE_TEXT_BYTES:
-        return await compute(_encode_in_parts, result.to_response_body(), _PART_DEPTH)
+    """Encode the response; a short one takes no more memory than it needs."""
+    if result.encoded is not None:
+        return result.encoded
     body = orjson.dumps(result.to_response_body())
     return body if len(body) >= _ORJSON_MIN_BYTES else bytes(memoryview(body))
 
 
-def _encode_in_parts(value: object, depth: int) -> bytes:
-    """Encode JSON like orjson, which lets no other thread run meanwhile, but part by part."""
-    return b"".join(_iter_parts(value, depth))
+def _encode_in_parts(body: dict[str, Any], max_bytes: int | None) -> bytes | None:
+    """Encode JSON like orjson, but part by part; return None if it has more than `max_bytes`.
+
+    orjson lets no other thread run meanwhile, and neither does freeing all values at the end.
+    """
+    parts: list[bytes] = []
+    size = 0
+    for part in _iter_parts(body, _PART_DEPTH):
+        parts.append(part)
+        size += len(part)
+        if max_bytes is not None and size > max_bytes:
+            return None
+    return b"".join(parts)
 
 
-def _iter_parts(value: object, depth: int) -> Iterator[bytes]:
-    """Yield the parts of encoded JSON: values `depth` levels below this one are one part each."""
+def _iter_parts(value: Any, depth: int) -> Iterator[bytes]:
+    """Yield the parts of encoded JSON, and drop each value: those `depth` levels below are one part each."""
     if not depth or not isinstance(value, (dict, list)):
         yield orjson.dumps(value)
-    elif isinstance(value, dict):
-        separator = b"{"
-        for key, member in value.items():
-            yield b"%b%b:" % (separator, orjson.dumps(key))
-            yield from _iter_parts(member, depth - 1)
-            separator = b","
-        yield b"}" if value else b"{}"
-    else:
-        separator = b"["
-        for item in value:
-            yield separator
-            yield from _iter_parts(item, depth - 1)
-            separator = b","
-        yield b"]" if value else b"[]"
-
-
-def _count_bytes(value: object, counts_by_id: dict[int, int]) -> int:
-    """Return about the bytes of encoded JSON; `counts_by_id` are those of the values before it."""
-    if not isinstance(value, (str, dict, list)):
-        return len(repr(value))
-    count = counts_by_id.get(id(value))
-    if count is None:
-        if isinstance(value, str):
-            count = len(orjson.dumps(value))
-        else:
-            members = [*value, *value.values()] if isinstance(value, dict) else value
-            count = 2 + sum(1 + _count_bytes(member, counts_by_id) for member in members)
-        counts_by_id[id(value)] = count
-    return count
+        return
+    is_object = isinstance(value, dict)
+    separator = b"{" if is_object else b"["
+    for key in value if is_object else range(len(value)):
+        yield b"%b%b:" % (separator, orjson.dumps(key)) if is_object else separator
+        yield from _iter_parts(value[key], depth - 1)
+        value[key] = None
+        separator = b","
+    if not value:
+        yield separator
+    yield b"}" if is_object else b"]"

@@ -1,4 +1,4 @@
-"""Estimates from a selection how long compiled functions take to complete its objects."""
+"""Estimates from a selection how long its objects take to complete, and how many bytes they have."""
 
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
@@ -8,12 +8,14 @@ from graphql import (
     FragmentSpreadNode,
     GraphQLField,
     GraphQLInterfaceType,
+    GraphQLList,
     GraphQLNamedType,
     GraphQLObjectType,
     InlineFragmentNode,
     OperationDefinitionNode,
     SelectionSetNode,
     get_named_type,
+    get_nullable_type,
 )
 
 from app.graphql.ast.selections import FieldCollector
@@ -50,6 +52,28 @@ def estimate_time(
         if field is not None and node.selection_set is not None:
             total += estimate_time(collector, get_named_type(field.type), [node.selection_set])
     return total
+
+
+def estimate_bytes(
+    collector: FieldCollector,
+    parent: GraphQLNamedType,
+    selection_sets: Iterable[SelectionSetNode | None],
+) -> int:
+    """Return the bytes of an encoded object without the items of its lists, and with short values."""
+    values: dict[str, int] = {}
+    objects: dict[str, tuple[GraphQLNamedType, list[SelectionSetNode | None]]] = {}
+    for field, node in _iter_fields(collector, parent, selection_sets):
+        key = (node.alias or node.name).value
+        values[key] = _BYTES_PER_VALUE
+        if field is not None and not isinstance(get_nullable_type(field.type), GraphQLList):
+            objects.setdefault(key, (get_named_type(field.type), []))[1].append(node.selection_set)
+    return sum(_BYTES_PER_KEY + len(key) + value for key, value in values.items()) + sum(
+        estimate_bytes(collector, *nested) for nested in objects.values()
+    )
+
+
+_BYTES_PER_KEY, _BYTES_PER_VALUE = 4, 10
+"""Bytes of the quotes, colon and comma of a response key, and typical bytes of a value."""
 
 
 def _is_stored(field: GraphQLField) -> bool:

@@ -4,14 +4,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from datetime import timedelta
 from inspect import isawaitable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from graphql import (
     GraphQLFieldResolver,
+    GraphQLLeafType,
     GraphQLList,
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLResolveInfo,
+    get_named_type,
     get_nullable_type,
 )
 from graphql.execution import MiddlewareManager
@@ -19,6 +21,7 @@ from graphql.execution.collect_fields import FieldDetails
 from graphql.pyutils import Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
+from app.domain.errors import LimitExceeded
 from app.graphql.ast.selections import (
     FieldCollector,
     NotCompilable,
@@ -26,8 +29,10 @@ from app.graphql.ast.selections import (
     count_fields,
     memoize,
 )
+from app.graphql.engine.codegen import is_json
 from app.graphql.engine.compiler import Completer, compile_completer
-from app.graphql.engine.estimates import estimate_operation_time, estimate_time
+from app.graphql.engine.estimates import estimate_bytes, estimate_operation_time, estimate_time
+from app.graphql.loading.response_limit import ResponseLimit
 from app.graphql.schema.context import Context
 from app.runtime.computations import is_in_thread, run_in_thread
 
@@ -53,12 +58,60 @@ class ResolvedRootFields(MiddlewareManager):
         return resolve
 
 
-class Executor(StrawberryGraphQLCoreExecutionContext):
+class CountingExecutor(StrawberryGraphQLCoreExecutionContext):
+    """graphql-core's executor, which counts the bytes of the response and encodes its JSON values."""
+
+    def complete_list_value(
+        self,
+        return_type: GraphQLList[GraphQLOutputType],
+        field_details_list: list[FieldDetails],
+        info: GraphQLResolveInfo[Any],
+        path: Path,
+        result: Any,
+        position_context: Any,
+    ) -> Any:
+        if isinstance(result, Collection):
+            self.context_value.response_limit.count_items(
+                result, self._bytes_per_item(return_type, field_details_list)
+            )
+        return super().complete_list_value(
+            return_type, field_details_list, info, path, result, position_context
+        )
+
+    def complete_leaf_value(  # type: ignore[override]  # static in graphql-core
+        self, return_type: GraphQLLeafType, result: Any
+    ) -> Any:
+        limit: ResponseLimit = self.context_value.response_limit
+        completed = super().complete_leaf_value(return_type, result)
+        if is_json(return_type):
+            return limit.encode_json(completed)
+        return limit.count_text(completed) if type(completed) is str else completed
+
+    def _bytes_per_item(
+        self, list_type: GraphQLList[Any], field_details_list: list[FieldDetails]
+    ) -> int:
+        nodes = [details.node for details in field_details_list]
+        return memoize(
+            self.operation,
+            ("bytes", *map(id, nodes)),
+            lambda: estimate_bytes(
+                self._field_collector,
+                get_named_type(list_type),
+                [node.selection_set for node in nodes],
+            ),
+        )
+
+    @property
+    def _field_collector(self) -> FieldCollector:
+        return FieldCollector(self.schema, self.fragment_definitions)
+
+
+class Executor(CountingExecutor):
     """Executor that falls back to graphql-core if a compiled function is missing or fails.
 
-    graphql-core then reports the error. Completing a value twice is safe: its only side effect is the
-    count of list entries, which is rolled back. Objects and lists of large responses are completed in
-    threads.
+    graphql-core then reports the error. Completing a value twice is safe: its only side effects are the
+    counts of the response limit, which are rolled back. Objects and lists of large responses are completed
+    in threads.
     """
 
     _inline_time = timedelta(0)
@@ -83,14 +136,18 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
                 result,
                 position_context,
             )
+        limit: ResponseLimit = self.context_value.response_limit
+        if limit.is_refused:
+            raise cast("LimitExceeded", limit.error)
         complete = self._get_completer(return_type, field_details_list)
         if complete is not None:
             try:
-                return self.context_value.entry_limit.rollback_on_error(
-                    complete, result, self.variable_values.coerced
+                return limit.rollback_on_error(
+                    complete, result, self.variable_values.coerced, limit
                 )
-            except Exception:  # noqa: BLE001, S110 - graphql-core reports it
-                pass
+            except Exception:
+                if limit.is_refused:
+                    raise
         return super().complete_object_value(
             return_type, field_details_list, info, path, result, position_context
         )
@@ -127,12 +184,20 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
                     position_context,
                 )
         if complete is not None:
+            limit: ResponseLimit = self.context_value.response_limit
+            bytes_per_item = self._bytes_per_item(return_type, field_details_list)
             try:
-                return self.context_value.entry_limit.rollback_on_error(
-                    _complete_items, complete, result, self.variable_values.coerced
+                return limit.rollback_on_error(
+                    _complete_items,
+                    complete,
+                    result,
+                    bytes_per_item,
+                    self.variable_values.coerced,
+                    limit,
                 )
-            except Exception:  # noqa: BLE001, S110 - graphql-core reports it
-                pass
+            except Exception:
+                if limit.is_refused:
+                    raise
         return super().complete_list_value(
             return_type, field_details_list, info, path, result, position_context
         )
@@ -182,10 +247,6 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
             ),
         )
 
-    @property
-    def _field_collector(self) -> FieldCollector:
-        return FieldCollector(self.schema, self.fragment_definitions)
-
     def _get_completer(
         self, object_type: GraphQLObjectType, field_details_list: Sequence[FieldDetails]
     ) -> Completer | None:
@@ -216,6 +277,12 @@ def is_large(context: Context, time_per_value: timedelta) -> bool:
 
 
 def _complete_items(
-    completer: Completer, values: Sequence[object], variables: Variables
+    completer: Completer,
+    values: Sequence[object],
+    bytes_per_value: int,
+    variables: Variables,
+    limit: ResponseLimit,
 ) -> list[object]:
-    return [completer(value, variables) for value in values]
+    return [
+        completer(value, variables, limit) for value in limit.count_items(values, bytes_per_value)
+    ]

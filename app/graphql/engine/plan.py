@@ -72,7 +72,10 @@ class ExecutionPlan:
         self._is_unconditional = all(field.is_unconditional for field in self._fields)
 
     async def run(self, context: Context, variables: VariableValues) -> dict[str, Any]:
-        """Execute the query and return its data; raises FallBackToExecutor if anything fails."""
+        """Execute the query and return its data.
+
+        Raises LimitExceeded if the response is too large, and FallBackToExecutor if anything else fails.
+        """
         fields = self._fields
         if not self._is_unconditional:
             try:
@@ -87,14 +90,18 @@ class ExecutionPlan:
         for value in results.values():
             if isinstance(value, Exception):
                 raise FallBackToExecutor(results)
+        limit = context.response_limit
         complete = partial(
-            context.entry_limit.rollback_on_error, self._complete, results, variables.coerced
+            limit.rollback_on_error, self._complete, results, variables.coerced, limit
         )
         try:
             if is_large(context, self._time_per_value):
                 return await compute(complete)
             return complete()
-        except Exception:  # noqa: BLE001 - graphql-core raises and formats the same error
+        except Exception:
+            if limit.is_refused:
+                raise
+            # graphql-core raises and formats the same error.
             raise FallBackToExecutor(results) from None
 
 

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import AsyncIterable, Collection, Container, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property, partial
 from inspect import isawaitable
@@ -22,7 +21,6 @@ from graphql import (
 from graphql.execution import create_source_event_stream
 from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.values import VariableValues
-from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.graphql import OperationType
 
@@ -33,9 +31,10 @@ from app.graphql.ast.selections import FieldCollector, NotCompilable, OperationM
 from app.graphql.engine.coercion import VariableCoercer
 from app.graphql.engine.compiler import RootCompleter, compile_root_completer
 from app.graphql.engine.cost import analyze_cost
-from app.graphql.engine.errors import OperationResult, build_result, public_cause
+from app.graphql.engine.errors import OperationResult, build_result, encode_if_large, public_cause
 from app.graphql.engine.estimates import estimate_operation_time
 from app.graphql.engine.executor import (
+    CountingExecutor,
     Executor,
     ResolvedRootFields,
     RootResult,
@@ -54,14 +53,8 @@ class OperationTypeNotAllowed(Exception):
     """Rejection of an operation whose type the transport does not allow."""
 
 
-_MAX_INLINE_ERRORS = 20
-"""Errors that are formatted in the event loop, in about 2 ms."""
-
-_MAX_BYTES_PER_CHARACTER = 6
-"""Length of an escape sequence in JSON."""
-
-_MEMO_ENTRIES_PER_SELECTION_SET = 4
-"""Entries of a selection set without conditions: its compiled function and its lookaheads."""
+_MEMO_ENTRIES_PER_SELECTION_SET = 6
+"""Entries of a selection set without conditions: its compiled function, its estimates and its lookaheads."""
 
 _MAX_SUBSCRIPTION_LENGTH = 16_384
 """Limit of a subscription's document in characters; it stays in memory while the subscription is open."""
@@ -118,8 +111,6 @@ class PreparedOperation:
             if isinstance(node, FragmentDefinitionNode)
         }
         self._cost = analyze_cost(self.graphql_schema, index, operation)
-        self._field_count = stats.fields
-        """Number of fields of the largest operation in the document."""
         self.cursor_variables = _cursor_variables(index, definition)
         """Variables used only as `after`: they choose where a subscription resumes, not its responses."""
         names = index.root_field_names(operation) - {"__typename"}
@@ -187,8 +178,12 @@ class PreparedOperation:
         return coerced
 
     async def execute(self, context: Context, variables: VariableValues) -> OperationResult:
-        """Execute a query or mutation; a response that is too large is replaced by an error."""
-        return await self._limit_size(context, await self._execute(context, variables))
+        """Execute a query or mutation; a query with a too large response is answered by an error."""
+        limit = context.response_limit
+        limit.allows_partial_data = self.operation_type is OperationType.MUTATION
+        return await encode_if_large(
+            self.graphql_schema, context, await self._execute(context, variables)
+        )
 
     async def _execute(self, context: Context, variables: VariableValues) -> OperationResult:
         """Execute a query or mutation, by its plan if it has one, else by graphql-core."""
@@ -201,11 +196,11 @@ class PreparedOperation:
                 data = await self._execution_plan.run(context, variables)
             except FallBackToExecutor as fallback:
                 root_results = fallback.root_results
+            except LimitExceeded:
+                return build_result(self.graphql_schema, context, ExecutionResult())
             else:
                 return OperationResult(is_executed=True, data=data, errors=[])
         result = await self._run_executor(context, variables, root_results)
-        if len(result.errors or ()) > _MAX_INLINE_ERRORS:
-            return await compute(build_result, self.graphql_schema, context, result)
         return build_result(self.graphql_schema, context, result)
 
     async def subscribe(
@@ -224,8 +219,8 @@ class PreparedOperation:
 
         Raises ServiceUnavailable if the database was unavailable to any field.
         """
-        return await self._limit_size(
-            context, await self._execute_event(payload, context, variables)
+        return await encode_if_large(
+            self.graphql_schema, context, await self._execute_event(payload, context, variables)
         )
 
     async def _execute_event(
@@ -234,17 +229,20 @@ class PreparedOperation:
         """Complete the payload by a compiled function if there is one, else by graphql-core."""
         if self._event_plan is not None:
             plan = self._event_plan
+            limit = context.response_limit
             complete = partial(
-                context.entry_limit.rollback_on_error,
+                limit.rollback_on_error,
                 plan.complete,
                 dict.fromkeys(plan.response_keys, payload),
                 variables.coerced,
+                limit,
             )
             try:
                 is_large_event = is_large(context, plan.time_per_value)
                 data = await compute(complete) if is_large_event else complete()
-            except Exception:  # noqa: BLE001, S110 - graphql-core raises and formats the same error
-                pass
+            except Exception:  # noqa: BLE001 - graphql-core raises and formats the same error
+                if limit.is_refused:
+                    return build_result(self.graphql_schema, context, ExecutionResult())
             else:
                 return OperationResult(is_executed=True, data=data, errors=[])
         result = await self._run_executor(context, variables, {}, payload)
@@ -252,29 +250,6 @@ class PreparedOperation:
             if isinstance(cause := public_cause(error), ServiceUnavailable):
                 raise cause
         return build_result(self.graphql_schema, context, result)
-
-    async def _limit_size(self, context: Context, result: OperationResult) -> OperationResult:
-        characters = context.reader.character_count * self._field_count
-        if not characters:
-            return result
-        limit = self.limits.response_bytes
-        result = replace(result, max_text_bytes=characters * _MAX_BYTES_PER_CHARACTER)
-        if result.max_text_bytes <= limit:
-            return result
-        size = await compute(result.count_bytes)
-        if size <= limit:
-            return result
-        error = LimitExceeded(
-            f"The response would have about {size:,} bytes; at most {limit:,} are allowed."
-            + (
-                " The mutation was executed: read its results in smaller pages."
-                if self.operation_type is OperationType.MUTATION
-                else " Request smaller pages, or the long fields `content`, `media` and `raw` once."
-            )
-        )
-        failed = ExecutionResult(None, [GraphQLError(str(error), original_error=error)])
-        refused = build_result(self.graphql_schema, context, failed)
-        return replace(refused, is_executed=self.operation_type is not OperationType.QUERY)
 
     @cached_property
     def _variable_coercer(self) -> VariableCoercer:
@@ -329,8 +304,8 @@ class PreparedOperation:
         variables: VariableValues,
         root_results: Mapping[str, RootResult],
         root_value: object = None,
-    ) -> StrawberryGraphQLCoreExecutionContext:
-        executor_class = Executor if self._use_fast_path else StrawberryGraphQLCoreExecutionContext
+    ) -> CountingExecutor:
+        executor_class = Executor if self._use_fast_path else CountingExecutor
         return executor_class(
             self.graphql_schema,
             self._fragments,

@@ -3,13 +3,11 @@
 The loaders do not cache: a later mutation of the same document may change the rows.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence, Set
 from datetime import datetime
 from functools import cached_property
 from itertools import chain
-from math import prod
-from threading import get_ident
 from typing import TypeVar
 from uuid import UUID
 
@@ -34,7 +32,6 @@ from app.db.repositories.destination_filters import DestinationCriteria
 from app.db.repositories.failure_groups import AccountFailures, RetryCounts
 from app.db.repositories.outcomes import OutcomePeriod
 from app.domain.accounts import ACTIVITY_WINDOW
-from app.domain.errors import LimitExceeded
 from app.domain.ids import (
     AccountId,
     ApiKeyId,
@@ -45,6 +42,7 @@ from app.domain.ids import (
     WebhookId,
 )
 from app.domain.outcome_statistics import OutcomeTally
+from app.graphql.loading.response_limit import ResponseLimit
 
 T = TypeVar("T")
 Key = TypeVar("Key", bound=Hashable)
@@ -52,60 +50,6 @@ BatchQuery = Callable[[Reader, Sequence[Key]], Awaitable[Sequence[AnyRow]]]
 _GroupQuery = Callable[
     [Reader, DestinationCriteria, Sequence[FailureGroupKey], datetime], Awaitable[list[T]]
 ]
-
-
-class ResponseEntryLimit:
-    """Limit on the total number of entries in those lists of a response that have no page size.
-
-    A post leads to its destinations and each destination to its post. A short document can therefore
-    select more than fits in memory, and its size is known only from the rows.
-    """
-
-    def __init__(self, limit: int | None) -> None:
-        self._limit = limit
-        self._counts: Counter[int] = Counter()
-        """Number of entries by thread: long lists are completed in several threads."""
-        self.error: LimitExceeded | None = None
-        """Error that replaces the whole response, set once the limit is exceeded."""
-
-    def for_next_event(self) -> "ResponseEntryLimit":
-        """Return a new count with the same limit, for the next response of a subscription."""
-        return ResponseEntryLimit(self._limit)
-
-    @property
-    def count(self) -> int:
-        """Number of entries so far."""
-        return sum(self._counts.values())
-
-    def add(self, count: int) -> None:
-        """Count entries; raises LimitExceeded if the response has more than allowed."""
-        self._counts[get_ident()] += count
-        if self._limit is not None and (total := self.count) > self._limit:
-            self.error = self.error or LimitExceeded(
-                f"The lists in the response have at least {total} entries; at most"
-                f" {self._limit} are allowed. Request smaller pages or fewer lists."
-            )
-            raise self.error
-
-    def check_product(self, counts: Mapping[str, int]) -> None:
-        """Raise LimitExceeded if the product of the counts, by the name of what is counted, is too high."""
-        if self._limit is not None and prod(counts.values()) > self._limit:
-            factors = " × ".join(f"{count} {name}" for name, count in counts.items())
-            self.error = self.error or LimitExceeded(
-                f"The response would have {factors}; at most {self._limit} entries are allowed. Use fewer"
-                f" {' or '.join(counts)}."
-            )
-            raise self.error
-
-    def rollback_on_error(self, complete: Callable[..., T], *arguments: object) -> T:
-        """Call a function; if it fails, drop what it counted, because a fallback counts it again."""
-        thread = get_ident()
-        before = self._counts[thread]
-        try:
-            return complete(*arguments)
-        except Exception:
-            self._counts[thread] = before
-            raise
 
 
 class Loaders:
@@ -119,13 +63,13 @@ class Loaders:
             [Sequence[AccountId], datetime], Awaitable[Set[AccountId]]
         ],
         clock: Callable[[], datetime],
-        entry_limit: ResponseEntryLimit,
+        response_limit: ResponseLimit,
     ) -> None:
         self._reader = reader
         self._read_worker_key_times = read_worker_key_times
         self._read_accounts_with_unreadable_checkpoints = read_accounts_with_unreadable_checkpoints
         self._clock = clock
-        self._entry_limit = entry_limit
+        self._response_limit = response_limit
         self._outcome_loaders: dict[OutcomePeriod, DataLoader[AccountId, OutcomeTally]] = {}
         self._failure_group_loaders: dict[int, FailureGroupLoaders] = {}
 
@@ -140,7 +84,7 @@ class Loaders:
     @cached_property
     def destinations_by_post_id(self) -> DataLoader[PostId, list[AnyRow]]:
         query = destinations.destinations_by_post_id
-        return _to_many_loader(self._reader, query, "post_id", self._entry_limit)
+        return _to_many_loader(self._reader, query, "post_id", self._response_limit)
 
     @cached_property
     def accounts_by_id(self) -> DataLoader[AccountId, AnyRow | None]:
@@ -211,7 +155,7 @@ class Loaders:
     @cached_property
     def attempts_by_destination_id(self) -> DataLoader[DestinationId, list[AnyRow]]:
         query = attempts.attempts_by_destination_id
-        return _to_many_loader(self._reader, query, "destination_id", self._entry_limit)
+        return _to_many_loader(self._reader, query, "destination_id", self._response_limit)
 
     @cached_property
     def first_attempts_page_by_destination_id_and_size(
@@ -226,8 +170,8 @@ class Loaders:
                 )
                 pages |= {(key, size): page for key, page in pages_by_id.items()}
             loaded = [pages[key] for key in keys]
-            self._entry_limit.add(sum(len(page.rows) for page in loaded))
-            self._reader.count_characters(row for page in loaded for row in page.rows)
+            self._response_limit.add(sum(len(page.rows) for page in loaded))
+            self._reader.count_json(row for page in loaded for row in page.rows)
             return loaded
 
         return DataLoader(load_fn=load, cache=False)
@@ -248,7 +192,7 @@ class Loaders:
     @cached_property
     def attempts_by_delivery_id(self) -> DataLoader[DeliveryId, list[AnyRow]]:
         query = webhook_pages.attempts_by_delivery_id
-        return _to_many_loader(self._reader, query, "delivery_id", self._entry_limit)
+        return _to_many_loader(self._reader, query, "delivery_id", self._response_limit)
 
     @cached_property
     def last_attempts_by_delivery_id(self) -> DataLoader[DeliveryId, AnyRow | None]:
@@ -309,7 +253,7 @@ def _to_one_loader(
         rows = await query(reader, list(dict.fromkeys(keys)))
         row_by_key = {getattr(row, key_column): row for row in rows}
         loaded = [row_by_key.get(key) for key in keys]
-        reader.count_characters(row for row in loaded if row is not None)
+        reader.count_json(row for row in loaded if row is not None)
         return loaded
 
     return DataLoader(load_fn=load, cache=False)
@@ -319,7 +263,7 @@ def _to_many_loader(
     reader: Reader,
     query: BatchQuery[Key],
     key_column: str,
-    entry_limit: ResponseEntryLimit,
+    response_limit: ResponseLimit,
 ) -> DataLoader[Key, list[AnyRow]]:
     """Create a loader of any number of rows for each key, in the order of the query."""
 
@@ -328,8 +272,8 @@ def _to_many_loader(
         for row in await query(reader, list(dict.fromkeys(keys))):
             rows_by_key[getattr(row, key_column)].append(row)
         loaded = [rows_by_key[key] for key in keys]
-        entry_limit.add(sum(map(len, loaded)))
-        reader.count_characters(chain.from_iterable(loaded))
+        response_limit.add(sum(map(len, loaded)))
+        reader.count_json(chain.from_iterable(loaded))
         return loaded
 
     return DataLoader(load_fn=load, cache=False)

@@ -284,7 +284,7 @@ class Account(Node):
             has_lateness="lateness" in names,
             has_attempts="attempts" in names,
         )
-        info.context.entry_limit.add(1)
+        info.context.response_limit.add(1)
         loader = info.context.loaders.outcomes_by_account_id(period)
         return build_counts(await loader.load(AccountId(self.account_id)))
 

@@ -101,7 +101,7 @@ async def read_attempts(
         page = await loader.load((destination_id, request.size))
     else:
         page = await attempts_page(context.reader, destination_id, request)
-        context.entry_limit.add(len(page.rows))
+        context.response_limit.add(len(page.rows))
     return AttemptConnection(
         nodes=[Attempt.from_row(row) for row in page.rows],
         page=CursorPage(page, codec, "started_at"),

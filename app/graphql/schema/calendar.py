@@ -93,10 +93,10 @@ async def build_calendar(
         partial(split_period, start, end, size, parse_timezone(timezone), argument="bucket")
     )
     context = info.context
-    context.entry_limit.add(len(buckets))
+    context.response_limit.add(len(buckets))
     counts = await count_posts_by_span(context.reader, criteria, edges_of(buckets))
     posts_in_bucket = first if "posts" in info.selection.names else 0
-    context.entry_limit.add(sum(min(sum(each.values()), posts_in_bucket) for each in counts))
+    context.response_limit.add(sum(min(sum(each.values()), posts_in_bucket) for each in counts))
 
     async def build_bucket(
         bucket: TimeBucket, by_status: Mapping[PostStatus, int]

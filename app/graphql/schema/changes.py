@@ -199,7 +199,7 @@ async def read_change_page(
     position = None if request.after is None else to_feed_position(request.after)
     read = read_events if direction is Direction.ASC else read_earlier_events
     page = await read(context.reader, position, event_filter, limit=request.size)
-    context.entry_limit.add(len(page.events))
+    context.response_limit.add(len(page.events))
     nodes = info.selection.projection.relations.get("nodes", ALL_COLUMNS)
     return FeedPage(
         nodes=await FeedChangeReader(codec, nodes.relations).read(page.events, context),

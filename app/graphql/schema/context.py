@@ -19,7 +19,8 @@ from app.domain.retry_policy import RetryPolicies
 from app.domain.settlement import RetryDecider
 from app.domain.signing import CursorCodec
 from app.domain.times import Clock
-from app.graphql.loading.loaders import Loaders, ResponseEntryLimit
+from app.graphql.loading.loaders import Loaders
+from app.graphql.loading.response_limit import ResponseLimit
 from app.graphql.schema.lookahead import Selection, selection_of
 from app.http.rate_limits import RateLimits
 from app.http.request import ApiRequest
@@ -36,8 +37,8 @@ from app.services.secret_cipher import SecretCipher
 from app.services.unit_of_work import Publisher, WriteContext
 from app.services.webhooks import WebhookService
 
-_CHARACTERS_PER_VALUE = 100
-"""Characters of a long text that count as one value, because a JSON text has to be decoded."""
+_JSON_CHARACTERS_PER_VALUE = 25
+"""Characters of JSON that take as long to decode and encode as another value takes to complete."""
 
 
 class WaitBudget:
@@ -97,7 +98,7 @@ class Context:
     """Reader of the viewer's workspace; each of its statements sees the latest commit."""
     request: ApiRequest
     """Request id, data for the log and the metrics, and whether a rate limit has counted the request."""
-    entry_limit: ResponseEntryLimit
+    response_limit: ResponseLimit
     max_argument_values: int | None
     """Maximum number of values in a list or object of the variables; None for REST, with its own limits."""
     implicit_idempotency_key: IdempotencyKey | None = None
@@ -110,7 +111,7 @@ class Context:
         return replace(
             self,
             reader=self.database.reader(self.viewer.workspace_id),  # with no rows read yet
-            entry_limit=self.entry_limit.for_next_event(),
+            response_limit=self.response_limit.for_next_event(),
         )
 
     def for_thread(self) -> "Context":
@@ -128,7 +129,7 @@ class Context:
                 self.viewer.workspace_id,
             ),
             self.clock,
-            self.entry_limit,
+            self.response_limit,
         )
 
     @cached_property
@@ -137,9 +138,9 @@ class Context:
 
     @property
     def value_count(self) -> int:
-        """Number of values that a response may have: rows, entries of lists, and parts of long texts."""
-        texts = self.reader.character_count // _CHARACTERS_PER_VALUE
-        return self.reader.row_count + self.entry_limit.count + texts
+        """Number of values that a response may have: rows, entries of lists, and parts of JSON."""
+        parts = self.reader.json_character_count // _JSON_CHARACTERS_PER_VALUE
+        return self.reader.row_count + self.response_limit.entry_count + parts
 
     @property
     def database(self) -> Database:

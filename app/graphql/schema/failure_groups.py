@@ -111,7 +111,7 @@ class FailureGroup(Node):
     )
     async def accounts(self, info: Info) -> list[FailureGroupAccount] | None:
         accounts = await self._loaders(info).accounts_by_key.load(FailureGroupKey(self.key))
-        info.context.entry_limit.add(len(accounts))
+        info.context.response_limit.add(len(accounts))
         return [to_record(account, FailureGroupAccount) for account in accounts]
 
     @sourced_field(

@@ -154,7 +154,7 @@ async def build_outcome_stats(
             TimeSpan(each.start, each.end, number, None) for number, each in enumerate(buckets)
         ]
     _check_groups(info, buckets, 1)
-    info.context.entry_limit.add(len(buckets))
+    info.context.response_limit.add(len(buckets))
     table = OutcomeTable(spans, group_by, filters.error_category)
 
     def check_groups() -> None:
@@ -165,7 +165,7 @@ async def build_outcome_stats(
     is_small = len(buckets) * table.min_group_count() <= _INLINE_GROUPS and not _has_lateness(info)
     built = build() if is_small else await compute(build)
     for bucket in built:
-        info.context.entry_limit.add(len(bucket.groups))
+        info.context.response_limit.add(len(bucket.groups))
     return OutcomeStats(start=start, end=end, timezone=timezone, interval=interval, buckets=built)
 
 
@@ -199,7 +199,7 @@ def _has_lateness(info: Info) -> bool:
 
 def _check_groups(info: Info, buckets: Sequence[TimeBucket], groups: int) -> None:
     """Raise LimitExceeded for too many groups, or if another field has exceeded the limit."""
-    limit = info.context.entry_limit
+    limit = info.context.response_limit
     if limit.error is not None:
         raise limit.error
     limit.check_product({"buckets": len(buckets), "groups": max(groups, 1)})

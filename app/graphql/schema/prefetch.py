@@ -17,7 +17,7 @@ from app.db.repositories.destinations import POST_RELATION, DestinationOrderFiel
 from app.db.repositories.posts import PostCriteria, PostOrderField
 from app.domain.errors import RequestError, ServiceUnavailable
 from app.domain.ids import PostId
-from app.graphql.loading.loaders import ResponseEntryLimit
+from app.graphql.loading.response_limit import ResponseLimit
 from app.graphql.schema.connections import MAX_CAPPED_TOTAL, CountResult, Totals
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.lookahead import Selection
@@ -33,16 +33,16 @@ logger = structlog.stdlib.get_logger(__name__)
 class PrefetchedRelations(Mapping[str, Sequence[AnyRow]]):
     """Destinations read with their post; each use counts toward the list size limit of the response."""
 
-    __slots__ = ("_entry_limit", "_rows")
+    __slots__ = ("_response_limit", "_rows")
 
-    def __init__(self, rows: Sequence[AnyRow], entry_limit: ResponseEntryLimit) -> None:
+    def __init__(self, rows: Sequence[AnyRow], response_limit: ResponseLimit) -> None:
         self._rows = rows
-        self._entry_limit = entry_limit
+        self._response_limit = response_limit
 
     def __getitem__(self, name: str) -> Sequence[AnyRow]:
         if name != _DESTINATIONS:
             raise KeyError(name)
-        self._entry_limit.add(len(self._rows))
+        self._response_limit.add(len(self._rows))
         return self._rows
 
     def __contains__(self, name: object) -> bool:
@@ -62,7 +62,7 @@ async def read_post(info: Info, post_id: PostId) -> Post | None:
         rows = await _try_prefetch(context.reader.rows(statement, post_id=post_id))
         if rows:
             post_row = rows[0].related_classes[POST_RELATION](rows[0])
-            prefetched = PrefetchedRelations(rows, context.entry_limit)
+            prefetched = PrefetchedRelations(rows, context.response_limit)
             return Post.from_row(post_row, context.clock(), prefetched)
     return await load_post(context, post_id)
 
@@ -102,7 +102,7 @@ async def posts_from_rows(
     if rows_by_post is None:
         return [Post.from_row(row, now) for row in rows]
     return [
-        Post.from_row(row, now, PrefetchedRelations(destination_rows, context.entry_limit))
+        Post.from_row(row, now, PrefetchedRelations(destination_rows, context.response_limit))
         for row, destination_rows in zip(rows, rows_by_post, strict=True)
     ]
 

@@ -282,7 +282,7 @@ class Query:
         reader, now = info.context.reader, info.context.clock()
         filters = await account_filter_values(reader, _account_criteria(filter), now)
         rows = await accounts.all_accounts(reader, filters=filters)
-        info.context.entry_limit.add(len(rows))
+        info.context.response_limit.add(len(rows))
         return [Account.from_row(row, now) for row in rows]
 
     @strawberry.field(

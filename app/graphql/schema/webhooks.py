@@ -242,7 +242,7 @@ class Webhook(Node):
 async def read_webhooks(context: Context) -> list[Webhook]:
     """Return all webhooks of the workspace, oldest first."""
     rows, now = await all_webhooks(context.reader), context.clock()
-    context.entry_limit.add(len(rows))
+    context.response_limit.add(len(rows))
     return [Webhook.from_row(row, now) for row in rows]
 
 

@@ -56,7 +56,7 @@ from app.graphql.engine.executable_schema import (
     create_schema,
 )
 from app.graphql.engine.prepared_operation import Document, PreparedOperation
-from app.graphql.loading.loaders import ResponseEntryLimit
+from app.graphql.loading.response_limit import ResponseLimit
 from app.graphql.schema.context import AppState, Context
 from app.graphql.schema.subscription import PayloadBuilder, PendingEvent
 from app.graphql.service import QUERY_ONLY, SUBSCRIPTION_ONLY
@@ -261,7 +261,7 @@ class DifferentialBench:
                 signing_key=bytes(16),
             ),
             request=ApiRequest("0", None, None),
-            entry_limit=ResponseEntryLimit(LIST_ENTRIES),
+            response_limit=ResponseLimit(LIST_ENTRIES, None),
             max_argument_values=100,
         )
 
@@ -286,7 +286,7 @@ class StartedSubscription:
 def _to_json(context: Context, result: OperationResult) -> bytes:
     # The order of errors of concurrent loads varies.
     errors = sorted(result.errors, key=lambda error: list(map(str, error.get("path", ()))))
-    body = None if context.entry_limit.error else {"data": result.data, "errors": errors}
+    body = None if context.response_limit.error else {"data": result.data, "errors": errors}
     return orjson.dumps(body, option=orjson.OPT_INDENT_2)
 
 

@@ -13,7 +13,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from app.graphql.ast.selections import NotCompilable
 from app.graphql.engine.executor import Executor
-from app.graphql.loading.loaders import ResponseEntryLimit
+from app.graphql.loading.response_limit import ResponseLimit
 from app.graphql.schema.scalars import SCALARS
 from tests.factories import NOW
 from tests.graphql.engine.compiling import compile_object
@@ -113,7 +113,9 @@ SELECTION = (
 def complete_thing(
     selection: str, thing: object, variables: Mapping[str, object] | None = None
 ) -> object:
-    return compile_object(FAST_SCHEMA._schema, "Thing", selection)(thing, variables or {})
+    return compile_object(FAST_SCHEMA._schema, "Thing", selection)(
+        thing, variables or {}, ResponseLimit(None, None)
+    )
 
 
 def test_every_kind_of_field_is_completed_like_by_graphql_core() -> None:
@@ -239,9 +241,9 @@ def test_fields_that_need_other_resolvers_are_not_compiled(parent: str, selectio
         compile_object(FAST_SCHEMA._schema, parent, selection)
 
 
-class RecordingLimit(ResponseEntryLimit):
+class RecordingLimit(ResponseLimit):
     def __init__(self) -> None:
-        super().__init__(None)
+        super().__init__(None, None)
         self.completed: list[object] = []
 
     def rollback_on_error(self, complete: Callable[..., T], *arguments: object) -> T:
@@ -253,7 +255,7 @@ class RecordingLimit(ResponseEntryLimit):
 @pytest.mark.parametrize("field", ["thing", "things"])
 def test_the_executor_completes_objects_and_lists_by_compiled_functions(field: str) -> None:
     limit = RecordingLimit()
-    result = execute_query(FAST_SCHEMA, SELECTION, VALID_THING, field=field, entry_limit=limit)
+    result = execute_query(FAST_SCHEMA, SELECTION, VALID_THING, field=field, response_limit=limit)
 
     assert limit.completed == [result["data"][field]]
     assert result == execute_query(REFERENCE_SCHEMA, SELECTION, VALID_THING, field=field)
@@ -265,13 +267,13 @@ def execute_query(
     thing: Mapping[str, object],
     *,
     field: str = "thing",
-    entry_limit: ResponseEntryLimit | None = None,
+    response_limit: ResponseLimit | None = None,
 ) -> Any:
     """Return the data, its key order and the errors."""
     context = SimpleNamespace(
         thing=SimpleNamespace(**thing),
         clock=lambda: NOW,
-        entry_limit=entry_limit or ResponseEntryLimit(None),
+        response_limit=response_limit or ResponseLimit(None, None),
         value_count=0,
     )
     result = schema.execute_sync(f"{{ {field} {selection} }}", context_value=context)

@@ -11,7 +11,7 @@ from graphql import FragmentDefinitionNode, OperationDefinitionNode, parse
 
 from app.graphql.ast.selections import FieldCollector
 from app.graphql.engine.estimates import estimate_operation_time
-from app.graphql.loading.loaders import ResponseEntryLimit
+from app.graphql.loading.response_limit import ResponseLimit
 from tests.graphql.engine.differential import FAST_SCHEMA, POSTS, DifferentialBench, run_query
 from tests.graphql.engine.test_events import bench_event, in_document
 
@@ -50,11 +50,11 @@ def test_time_of_an_operation_is_that_of_its_fields(
     assert estimated == stored * timedelta(microseconds=1) + computed * timedelta(microseconds=8)
 
 
-class ThreadRecordingLimit(ResponseEntryLimit):
+class ThreadRecordingLimit(ResponseLimit):
     """Limit that records whether values were completed in the event loop."""
 
     def __init__(self) -> None:
-        super().__init__(None)
+        super().__init__(None, None)
         self.is_inline: list[bool] = []
 
     def rollback_on_error(self, complete: Callable[..., T], *arguments: object) -> T:
@@ -72,14 +72,14 @@ async def test_many_computed_fields_are_completed_in_a_thread(
     fields = " ".join(f"a{number}: account {{ id profileUrl }}" for number in range(copies))
     selection = f"post {{ destinations {{ {fields} }} }}"
     limit = ThreadRecordingLimit()
-    context = replace(bench.context(), entry_limit=limit)
+    context = replace(bench.context(), response_limit=limit)
     query = f'{{ post(postId: "{POSTS[3]}") {{ destinations {{ {fields} }} }} }}'
     subscription = await bench.subscribe(
         FAST_SCHEMA, in_document(f"changes(after: $after) {{ {selection} }}"), {}
     )
 
     await run_query(FAST_SCHEMA, query, {}, context)
-    event_context = replace(subscription.context, entry_limit=limit).for_next_event()
+    event_context = replace(subscription.context, response_limit=limit).for_next_event()
     await subscription.execute(await bench_event(bench), event_context)
 
     assert limit.is_inline == [is_inline, is_inline]

@@ -11,7 +11,7 @@ from app.db.core.database import Database
 from app.domain.errors import ServiceUnavailable
 from app.domain.events import StoredEvent
 from app.graphql.engine.executable_schema import Schema
-from app.graphql.loading.loaders import ResponseEntryLimit
+from app.graphql.loading.response_limit import ResponseLimit
 from tests.db.core.test_database import only_on_sqlite
 from tests.graphql.engine.corrupting_driver import ColumnCorruption, CorruptingDriver
 from tests.graphql.engine.differential import (
@@ -57,8 +57,8 @@ async def execute_event(
     subscription = await bench.subscribe(schema, in_document(selection, *variables), variables)
     event = await bench_event(bench)
     for _ in ("first", "second"):
-        limit = ResponseEntryLimit(entries)
-        context = replace(subscription.context, entry_limit=limit).for_next_event()
+        limit = ResponseLimit(entries, None)
+        context = replace(subscription.context, response_limit=limit).for_next_event()
         with record_statements(bench.database) as statements:
             result = await subscription.execute(event, context)
     assert result is not None

@@ -10,7 +10,7 @@ import pytest
 from app.db.core.database import Database
 from app.domain.api_keys import Scope
 from app.graphql.engine.executable_schema import Schema, create_schema
-from app.graphql.loading.loaders import ResponseEntryLimit
+from app.graphql.loading.response_limit import ResponseLimit
 from tests.db.core.test_database import only_on_sqlite
 from tests.graphql.engine.corrupting_driver import ColumnCorruption, CorruptingDriver
 from tests.graphql.engine.differential import (
@@ -41,7 +41,7 @@ async def run_twice(
     bench.corrupting_driver.corruptions = ()
     await run_query(FAST_SCHEMA, document, variables, bench.context())
     bench.corrupting_driver.corruptions = corruptions
-    context = replace(bench.context(scopes), entry_limit=ResponseEntryLimit(None))
+    context = replace(bench.context(scopes), response_limit=ResponseLimit(None, None))
     with record_statements(bench.database) as statements:
         result = await run_query(FAST_SCHEMA, document, variables, context)
     return result.data, [error["message"] for error in result.errors], len(statements)
@@ -114,7 +114,7 @@ async def test_a_resolver_is_not_called_again_if_its_value_cannot_be_completed(
 async def test_list_entries_are_counted_once_despite_a_fallback(
     bench: DifferentialBench, *, is_corrupted: bool, entries: int, is_exceeded: bool
 ) -> None:
-    context = replace(bench.context(), entry_limit=ResponseEntryLimit(entries))
+    context = replace(bench.context(), response_limit=ResponseLimit(entries, None))
     document = "query ($id: UUID!) { post(postId: $id) { destinations { attempts publishedAt } } }"
     variables = {"id": str(POST)}
     await run_query(FAST_SCHEMA, document, variables, bench.context())
@@ -124,7 +124,7 @@ async def test_list_entries_are_counted_once_despite_a_fallback(
 
     result = await run_query(FAST_SCHEMA, document, variables, context)
 
-    assert (context.entry_limit.error is not None) == is_exceeded
+    assert (context.response_limit.error is not None) == is_exceeded
     assert bool(result.errors) == (is_corrupted or is_exceeded)
 
 

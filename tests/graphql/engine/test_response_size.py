@@ -1,8 +1,8 @@
 """A response that would be too large is replaced by an error, however often it has one long text."""
 
+import orjson
 import pytest
 
-from app.graphql.engine.errors import OperationResult, to_json
 from tests.clients import Tenant
 from tests.factories import add_accounts, add_post, published
 from tests.graphql.tenant_objects import client_with_settings
@@ -11,6 +11,10 @@ LIMIT = {"GRAPHQL_MAX_RESPONSE_BYTES": "1000000"}
 CONTENT = "ü" * 25_000
 """50,000 bytes in UTF-8."""
 ACCOUNTS = 6
+TOO_LARGE = (
+    "The response would have more than 1,000,000 bytes, which is the limit. Request smaller pages, or the"
+    " long fields `content`, `media` and `raw` once."
+)
 
 DOCUMENTS = {
     "joined rows": "{ posts { nodes { destinations { status } %s } } }",
@@ -50,41 +54,78 @@ async def test_long_text_counts_as_often_as_the_response_has_it(
     assert "data" not in body
     (error,) = body["errors"]
     assert error["extensions"] == {"code": "LIMIT_EXCEEDED"}
-    assert error["message"].startswith("The response would have about 1,")
-    assert error["message"].endswith(
-        " bytes; at most 1,000,000 are allowed. Request smaller pages, or the long fields `content`,"
-        " `media` and `raw` once."
+    assert error["message"] == TOO_LARGE
+
+
+@pytest.mark.parametrize("fast_path", ["yes", "no"])
+async def test_many_short_values_count(acme: Tenant, fast_path: str) -> None:
+    accounts = await add_accounts(acme.database, acme.workspace, 150)
+    for _ in range(2):
+        await add_post(acme.database, acme.workspace, dict.fromkeys(accounts, published()))
+    copies = " ".join(
+        f"account{number}: account {{ accountId platform displayName isActive connectedAt createdAt }}"
+        for number in range(25)
     )
+    document = f"{{ posts(first: %d) {{ nodes {{ destinations {{ {copies} }} }} }} }}"
+    async with client_with_settings(acme, **LIMIT, FAST_PATH=fast_path) as client:
+        data = await client.query(document % 1)
+        body = await client.execute(document % 2)
 
-
-async def test_mutation_with_a_too_large_response_is_executed(acme: Tenant) -> None:
-    accounts = await add_accounts(acme.database, acme.workspace, ACCOUNTS)
-    document = (
-        "mutation ($input: CreatePostInput!) { createPost(input: $input) { post"
-        f" {{ destinations {{ post {{ {aliased(4)} }} }} }} }} }}"
-    )
-    async with client_with_settings(acme, **LIMIT) as client:
-        body = await client.execute(document, input={"content": CONTENT, "accountIds": accounts})
-        created = await client.query("{ posts { nodes { content } } }")
-
-    assert created["posts"]["nodes"] == [{"content": CONTENT}]
-    assert body["data"] is None
-    (error,) = body["errors"]
-    assert error["extensions"] == {"code": "LIMIT_EXCEEDED"}
-    assert error["message"].endswith(
-        "at most 1,000,000 are allowed. The mutation was executed: read its results in smaller pages."
-    )
-
-
-@pytest.mark.parametrize("max_text_bytes", [0, 1 << 40])
-async def test_large_and_small_responses_are_encoded_the_same(max_text_bytes: int) -> None:
-    data: dict[str, object] = {
-        "a": [{"b": {"c": [{"d": {"e": ["ü", 1.5, None, True]}}]}}, []],
-        "f": {},
-        "g": None,
+    assert [len(post["destinations"]) for post in data["posts"]["nodes"]] == [150]
+    assert body == {
+        "errors": [{"message": TOO_LARGE, "extensions": {"code": "LIMIT_EXCEEDED"}}],
     }
-    result = OperationResult(is_executed=True, data=data, errors=[], max_text_bytes=max_text_bytes)
 
-    assert await to_json(result) == (
-        '{"data":{"a":[{"b":{"c":[{"d":{"e":["ü",1.5,null,true]}}]}},[]],"f":{},"g":null}}'.encode()
+
+@pytest.mark.parametrize("fast_path", ["yes", "no"])
+async def test_json_counts_as_often_as_it_is_selected(acme: Tenant, fast_path: str) -> None:
+    platform_content: dict[str, object] = {"x": {"lists": [[]] * 15_000}}
+    await add_post(acme.database, acme.workspace, {}, platform_content=platform_content)
+    copies = " ".join(f"json{number}: platformContent" for number in range(23))
+    async with client_with_settings(acme, **LIMIT, FAST_PATH=fast_path) as client:
+        data = await client.query("{ posts { nodes { a: platformContent b: platformContent } } }")
+        body = await client.execute(f"{{ posts {{ nodes {{ {copies} }} }} }}")
+
+    assert data["posts"]["nodes"] == [{"a": platform_content, "b": platform_content}]
+    assert body == {
+        "errors": [{"message": TOO_LARGE, "extensions": {"code": "LIMIT_EXCEEDED"}}],
+    }
+
+
+async def test_created_posts_above_the_limit_are_null_with_one_error(acme: Tenant) -> None:
+    document = (
+        "mutation ($posts: [PostInput!]!) { createPosts(input: {posts: $posts})"
+        f" {{ failed results {{ index post {{ {aliased(2)} }} }} }} }}"
     )
+    posts = [{"content": f"{number}{CONTENT}", "draft": True} for number in range(12)]
+    async with client_with_settings(acme, **LIMIT) as client:
+        body = await client.execute(document, posts=posts)
+        created = await client.query("{ posts { totalCount } }")
+
+    assert created["posts"]["totalCount"] == 12
+    payload = body["data"]["createPosts"]
+    assert payload["failed"] == 0
+    assert [result["index"] for result in payload["results"]] == [*range(12)]
+    assert [result["post"] is None for result in payload["results"]] == [False] * 9 + [True] * 3
+    (error,) = body["errors"]
+    assert error["message"] == TOO_LARGE
+    assert error["path"] == ["createPosts", "results", 9, "post", "content1"]
+    assert error["extensions"] == {"code": "LIMIT_EXCEEDED"}
+
+
+async def test_large_response_is_encoded_like_a_small_one(acme: Tenant) -> None:
+    await add_post(
+        acme.database, acme.workspace, content=CONTENT, media=[{"a": [1.5, True, {}, []]}]
+    )
+    selection = "postId mediaIds platformContent media timezone destinations { status }"
+    document = f"{{ posts {{ nodes {{ {selection} %s }} }} accounts {{ accountId }} }}"
+    async with client_with_settings(acme) as client:
+        small, large = [
+            await client.request("POST", "/graphql", json={"query": document % fields})
+            for fields in ("", aliased(25))
+        ]
+
+    expected = small.json()
+    expected["data"]["posts"]["nodes"][0] |= {f"content{number}": CONTENT for number in range(25)}
+    assert len(large.content) > 1_250_000
+    assert large.content == orjson.dumps(expected)

@@ -16,6 +16,7 @@ from app.db.core.statements import Record, compile_statement
 from app.db.models import Account, Destination
 from app.graphql.ast.selections import NotCompilable
 from app.graphql.engine.executable_schema import create_schema
+from app.graphql.loading.response_limit import ResponseLimit
 from app.graphql.schema import accounts, destinations
 from app.settings import GraphQLLimits
 from tests.factories import NOW
@@ -84,7 +85,7 @@ COMPILED_FIELDS = (
 
 def complete_row(row: DestinationColumns, selection: str = COMPILED_FIELDS) -> object:
     value = destinations.Destination.from_row(row.record(), NOW)
-    return compile_object(SCHEMA, "Destination", selection)(value, {})
+    return compile_object(SCHEMA, "Destination", selection)(value, {}, ResponseLimit(None, None))
 
 
 def test_columns_are_completed_from_the_values_of_the_driver() -> None:
@@ -169,7 +170,7 @@ def test_a_row_without_the_relation_or_of_another_class_makes_the_function_fail(
         None,
     ):
         with pytest.raises(Exception):  # noqa: B017, PT011 - of any type
-            function(source, {})
+            function(source, {}, ResponseLimit(None, None))
 
 
 def test_time_dependent_fields_use_the_read_time_of_the_row() -> None:
@@ -180,7 +181,8 @@ def test_time_dependent_fields_use_the_read_time_of_the_row() -> None:
     function = compile_object(SCHEMA, "Destination", "{ isOverdue }")
 
     results = [
-        function(destinations.Destination.from_row(row.record(), at), {}) for at in (NOW, later)
+        function(destinations.Destination.from_row(row.record(), at), {}, ResponseLimit(None, None))
+        for at in (NOW, later)
     ]
 
     assert results == [{"isOverdue": False}, {"isOverdue": True}]

@@ -12,7 +12,8 @@ from app.db.core.database import Database
 from app.db.models import Account
 from app.domain.destinations import Outcome
 from app.domain.ids import AccountId, DestinationId
-from app.graphql.loading.loaders import Loaders, ResponseEntryLimit
+from app.graphql.loading.loaders import Loaders
+from app.graphql.loading.response_limit import ResponseLimit
 from app.services import missing_keys
 from tests.clients import Tenant, app_client
 from tests.factories import (
@@ -247,7 +248,7 @@ def make_loaders(tenant: Tenant) -> Loaders:
             missing_keys.accounts_with_unreadable_checkpoints, tenant.database, tenant.workspace
         ),
         lambda: NOW,
-        ResponseEntryLimit(None),
+        ResponseLimit(None, None),
     )
 
 

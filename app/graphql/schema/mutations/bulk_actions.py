@@ -107,7 +107,7 @@ async def perform_bulk_action(
     size = MAX_BULK_CHANGES if arguments.first is None else arguments.first
     validate_number(size, "first", 1, MAX_BULK_CHANGES)
     # Checked before the write: an error while the response is built could not undo the changes.
-    context.entry_limit.add(size)
+    context.response_limit.add(size)
     key = context.idempotency_key(arguments.idempotency_key)
     call = (context.database, context.write_context(operation), action)
     plans = context.plan_codec(operation, action.criteria_type)

@@ -217,7 +217,7 @@ async def _long_poll(
     request = claim_input.to_request()
     wait = validate_seconds(claim_input.wait_seconds, "waitSeconds", timedelta(), MAX_CLAIM_WAIT)
     # Checked before the claim: an error while the response is built could not undo the claim.
-    context.entry_limit.add(request.limit)
+    context.response_limit.add(request.limit)
     budget = context.wait_budget
 
     async def pause(seconds: float) -> None:
