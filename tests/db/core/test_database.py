@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -15,7 +15,7 @@ from sqlalchemy import TextClause, func, insert, literal, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from app.db.core.database import Database
-from app.db.core.statements import Statement
+from app.db.core.statements import Record, Statement
 from app.db.core.types import ColumnValues
 from app.db.core.write_session import AllWorkspacesWriteSession, WriteSession
 from app.db.core.writes import update_rows
@@ -63,6 +63,21 @@ async def event_seq(database: Database, workspace_id: WorkspaceId) -> int | None
         return await connection.scalar(
             select(Workspace.event_seq).where(Workspace.id == workspace_id)
         )
+
+
+async def test_json_that_is_counted_at_the_same_time_is_not_lost(database: Database) -> None:
+    workspace = await add_workspace(database)
+    await add_post(database, workspace, media_ids=["a", "b"])
+    reader = database.reader(workspace)
+    rows = await reader.rows(Statement(select(Post.media_ids, Post.content)))
+
+    def rows_counted_meanwhile() -> Iterator[Record]:
+        reader.count_json(rows)
+        yield from rows
+
+    reader.count_json(rows_counted_meanwhile())
+
+    assert reader.json_character_count == 3 * len('["a","b"]')
 
 
 async def test_reader_cannot_write(database: Database) -> None:

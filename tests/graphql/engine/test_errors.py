@@ -393,3 +393,23 @@ async def test_an_unreachable_database_is_not_asked_again_for_a_relation(
     (error,) = result["errors"]
     assert error["extensions"] == {"code": "SERVICE_UNAVAILABLE", "retryAfter": 2}
     assert drivers[0].failures == 1
+
+
+async def test_errors_after_the_first_100_are_only_counted(acme: Tenant) -> None:
+    for _ in range(4):
+        await add_account(acme.database, acme.workspace)
+    statistics = " ".join(
+        f'stats{number}: stats(from: "2026-04-15", to: "2026-04-14") {{ published }}'
+        for number in range(30)
+    )
+
+    body = await acme.client.execute(f"{{ accounts {{ {statistics} }} }}")
+
+    *errors, last = body["errors"]
+    assert len({tuple(error["path"]) for error in errors}) == 100
+    assert {error["extensions"]["code"] for error in errors} == {"VALIDATION_ERROR"}
+    assert last == {
+        "message": "There are 20 more errors; at most 100 are returned.",
+        "extensions": {"code": "LIMIT_EXCEEDED"},
+    }
+    assert len(body["data"]["accounts"]) == 4

@@ -1,8 +1,8 @@
 """Execution plans: statements, permissions, limits and the fallback to graphql-core."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import pytest
@@ -24,6 +24,8 @@ from tests.graphql.engine.differential import (
 )
 from tests.graphql.engine.failing_driver import FailingDriver
 from tests.recording_driver import record_statements
+
+T = TypeVar("T")
 
 POST = UUID(int=4)
 """A post with three destinations."""
@@ -126,6 +128,30 @@ async def test_list_entries_are_counted_once_despite_a_fallback(
 
     assert (context.response_limit.error is not None) == is_exceeded
     assert bool(result.errors) == (is_corrupted or is_exceeded)
+
+
+class CallCountingLimit(ResponseLimit):
+    """Limit of two entries that counts the calls of compiled functions."""
+
+    def __init__(self) -> None:
+        super().__init__(2, None)
+        self.call_count = 0
+
+    def rollback_on_error(self, complete: Callable[..., T], *arguments: object) -> T:
+        self.call_count += 1
+        return super().rollback_on_error(complete, *arguments)
+
+
+async def test_refused_query_is_not_completed_again(bench: DifferentialBench) -> None:
+    document = "query ($id: UUID!) { post(postId: $id) { destinations { attempts } } }"
+    limit = CallCountingLimit()
+
+    result = await run_query(
+        FAST_SCHEMA, document, {"id": str(POST)}, replace(bench.context(), response_limit=limit)
+    )
+
+    assert (result.is_executed, result.data, limit.call_count) == (False, None, 1)
+    assert [error["extensions"] for error in result.errors] == [{"code": "LIMIT_EXCEEDED"}]
 
 
 @pytest.mark.parametrize("is_fast", [True, False])
