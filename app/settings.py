@@ -130,7 +130,7 @@ class GraphQLLimits:
     response_bytes: int = _setting(
         "64000000",
         integer_parser(1_000_000, 10_000_000_000),
-        "Maximum bytes of a response.",
+        "Maximum bytes of a GraphQL response.",
     )
     ids: int = _setting(
         "100",

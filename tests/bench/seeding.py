@@ -68,6 +68,8 @@ class Dataset:
 
     posts: int
     now: datetime
+    posts_on_all_accounts: int = 0
+    """Number of the newest posts that are on all accounts instead."""
 
     @property
     def api_key(self) -> NewApiKey:
@@ -100,7 +102,8 @@ class Dataset:
             truncate_to_ms(self.now), {account.account.id: account for account in accounts}, rng
         )
         for depth in reversed(range(self.posts)):
-            post_accounts = rng.sample(accounts, DESTINATIONS_PER_POST)
+            is_on_all = depth < self.posts_on_all_accounts
+            post_accounts = rng.sample(accounts, ACCOUNTS if is_on_all else DESTINATIONS_PER_POST)
             yield _post(simulator, post_accounts, self.created_at(depth))
 
 
