@@ -247,7 +247,7 @@ def create_app(
             response_limits=ResponseLimits(
                 budget=MemoryBudget(_MAX_LARGE_RESPONSE_BYTES, _too_many_large_responses),
                 send_timeout=graphql_service.timeouts.send_timeout,
-                slow_period=graphql_service.timeouts.slow_export_period,
+                slow_period=graphql_service.timeouts.slow_client_period,
             ),
             timeout=settings.request_timeout,
             random_bytes=secrets.token_bytes,

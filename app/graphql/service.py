@@ -59,8 +59,8 @@ class ConnectionTimeouts:
 
     The connection of a client that reads slowly moves forward only once a buffer has some room again.
     """
-    slow_export_period: timedelta = timedelta(seconds=60)
-    """Time after which an export whose client reads slowly is aborted for another one that waits."""
+    slow_client_period: timedelta = timedelta(seconds=60)
+    """Time after which a slow reader of an export or a large response is disconnected, if others wait."""
     heartbeat_interval: timedelta = timedelta(seconds=12)
     """Longest silence in an event stream; proxies close streams that are silent for longer."""
 

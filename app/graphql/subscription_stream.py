@@ -217,7 +217,7 @@ class SubscriptionStream:
         if payload is None:
             return SKIPPED_RESPONSE
         result = await self.operation.execute_event(payload, context, self.variables)
-        return EncodedResponse(await to_json(result), is_cacheable=not result.errors)
+        return EncodedResponse(to_json(result), is_cacheable=not result.errors)
 
 
 def subscription_cache_key(

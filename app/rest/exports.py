@@ -252,7 +252,7 @@ class ExportHandler:
         loop, timeouts = asyncio.get_running_loop(), self.service.timeouts
         key_interval = timeouts.key_recheck_interval.total_seconds()
         key_checked_at = loop.time()
-        rate = ReadRate(loop.time, timeouts.slow_export_period)
+        rate = ReadRate(loop.time, timeouts.slow_client_period)
         async with (
             asyncio.timeout(self.timeout.total_seconds()),
             aclosing(chunks),

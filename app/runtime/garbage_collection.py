@@ -43,7 +43,7 @@ class FullCollections:
         self._restart()
 
     async def collect_if_due(self) -> None:
-        """Collect if many objects were allocated, and no computation runs or none was idle for minutes."""
+        """Collect after many allocations, if no computation runs or the last collection was long ago."""
         if _count_middle_collections() - self._middle_collections < _MIDDLE_COLLECTIONS:
             return
         elapsed = timedelta(seconds=self._monotonic() - self._collected_at)

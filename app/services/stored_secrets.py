@@ -126,11 +126,11 @@ async def rotate_secrets(database: Database, cipher: SecretCipher, now: datetime
     key_id = _require_key_id(cipher)
     count = 0
     for _ in range(_MAX_ROUNDS):
-        rounds = [
+        steps = [
             await _rotate_webhooks(database, cipher, now),
             *[await _rotate_table(database, cipher, key_id, table) for table in _TABLES],
         ]
-        last = _sum_rounds(rounds)
+        last = _sum_steps(steps)
         count += last.replaced
         if not last.found:
             break
@@ -188,8 +188,8 @@ def _require_key_id(cipher: SecretCipher) -> str:
     return cipher.key_id
 
 
-class _Round(NamedTuple):
-    """Result of reading and encrypting all secrets, or some of them, once."""
+class _RotationStep(NamedTuple):
+    """Result of encrypting some or all secrets once."""
 
     found: int
     """Secrets of other keys that could be decrypted."""
@@ -198,17 +198,19 @@ class _Round(NamedTuple):
     unreadable: Sequence[UnreadableSecret]
 
 
-def _sum_rounds(rounds: Sequence[_Round]) -> _Round:
-    return _Round(
-        sum(each.found for each in rounds),
-        sum(each.replaced for each in rounds),
-        [secret for each in rounds for secret in each.unreadable],
+def _sum_steps(steps: Sequence[_RotationStep]) -> _RotationStep:
+    return _RotationStep(
+        sum(each.found for each in steps),
+        sum(each.replaced for each in steps),
+        [secret for each in steps for secret in each.unreadable],
     )
 
 
-async def _rotate_webhooks(database: Database, cipher: SecretCipher, now: datetime) -> _Round:
+async def _rotate_webhooks(
+    database: Database, cipher: SecretCipher, now: datetime
+) -> _RotationStep:
     """Encrypt the secrets of the webhooks with other keys, each webhook in a transaction of its own."""
-    rounds = []
+    steps = []
     for found in await list_all_webhooks(database.all_workspaces):
         has_expired = found.webhook.encrypted_previous_secret is not None and (
             found.webhook.unexpired_previous_secret(now) is None
@@ -216,17 +218,17 @@ async def _rotate_webhooks(database: Database, cipher: SecretCipher, now: dateti
         if has_expired or _count_secrets_of_other_keys(cipher, found.webhook, now):
             write_context = WriteContext.without_actor(found.workspace_id, "rotateSecretsKey", now)
             work = partial(_rotate_webhook, cipher, found.workspace_name, found.webhook.endpoint.id)
-            rounds.append(await run_in_transaction(database, write_context, work))
-    return _sum_rounds(rounds)
+            steps.append(await run_in_transaction(database, write_context, work))
+    return _sum_steps(steps)
 
 
 async def _rotate_webhook(
     cipher: SecretCipher, workspace_name: str, webhook_id: WebhookId, uow: UnitOfWork
-) -> _Round:
+) -> _RotationStep:
     """Encrypt the secrets of a webhook, and remove an expired previous one."""
     webhook = await load_webhook_for_update(uow.reader, webhook_id)
     if webhook is None:  # deleted meanwhile
-        return _Round(0, 0, [])
+        return _RotationStep(0, 0, [])
     workspace_id, now = uow.write_context.workspace_id, uow.write_context.now
     row_name = webhook_row_name(workspace_id, webhook_id)
     secrets = dict(_unexpired_secrets(webhook, now))
@@ -246,14 +248,14 @@ async def _rotate_webhook(
     if rotated != webhook:
         await update_webhooks(uow.session, [rotated])
     count = sum(getattr(webhook, name) != encrypted for name, encrypted in secrets.items())
-    return _Round(count, count, unreadable)
+    return _RotationStep(count, count, unreadable)
 
 
 async def _rotate_table(
     database: Database, cipher: SecretCipher, key_id: str, table: EncryptedTable
-) -> _Round:
+) -> _RotationStep:
     """Encrypt the rows of a table that have another key."""
-    rounds = []
+    steps = []
     async for rows in _list_batches(database, table, except_key=key_id):
         readable, unreadable = _decrypt_rows(cipher, rows)
         encrypted = [(row, cipher.encrypt_data(data, _row_name(row))) for row, data in readable]
@@ -262,8 +264,8 @@ async def _rotate_table(
             replaced = await database.write_all_workspaces(
                 partial(replace_encrypted_rows, table=table, rows=encrypted)
             )
-        rounds.append(_Round(len(readable), replaced, [secret for _, secret in unreadable]))
-    return _sum_rounds(rounds)
+        steps.append(_RotationStep(len(readable), replaced, [secret for _, secret in unreadable]))
+    return _sum_steps(steps)
 
 
 async def _discard_credentials(database: Database, row: EncryptedRow, now: datetime) -> bool:

@@ -102,7 +102,7 @@ async def test_waiting_export_whose_client_disconnects_leaves_the_queue(database
     assert second.has_no_messages()
 
 
-QUICKLY_SLOW = replace(DEFAULT_CONNECTION_TIMEOUTS, slow_export_period=timedelta(seconds=0.5))
+QUICKLY_SLOW = replace(DEFAULT_CONNECTION_TIMEOUTS, slow_client_period=timedelta(seconds=0.5))
 """Timeouts with which a client that reads nothing is slow after half a second."""
 
 

@@ -28,7 +28,7 @@ def count_collections(generation: int) -> int:
     return int(gc.get_stats()[generation]["collections"])
 
 
-def _allocate_lists(count: int) -> list[list[object]]:
+def allocate_lists(count: int) -> list[list[object]]:
     return [[] for _ in range(count)]
 
 
@@ -47,7 +47,7 @@ async def test_objects_of_a_large_computation_are_not_searched_again() -> None:
     tune_garbage_collection()
     full, middle = count_collections(2), count_collections(1)
 
-    tree = await compute(_allocate_lists, 2_000_000)
+    tree = await compute(allocate_lists, 2_000_000)
 
     assert count_collections(1) - middle > 50
     assert count_collections(2) == full

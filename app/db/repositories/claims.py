@@ -251,10 +251,10 @@ async def lock_destinations(
     """Lock destinations to claim with their posts until the transaction ends, the earliest time first.
 
     Skips rows that another transaction has locked, and on an account, destinations whose checkpoint none of
-    the keys decrypts. Served by ix_destination_claimable_publisher, with a
-    platform by ix_destination_claimable_platform, and with an account by ix_destination_account_unsettled.
-    Those to verify are served by ix_destination_verifiable: unknown outcomes are few, so their publisher,
-    platform and account need no index.
+    the keys decrypts. Served by ix_destination_claimable_publisher, with a platform by
+    ix_destination_claimable_platform, and with an account by ix_destination_account_unsettled. Those to
+    verify are served by ix_destination_verifiable: unknown outcomes are few, so their publisher, platform
+    and account need no index.
     """
     values: dict[str, object] = {"now": now, "limit": limit, "publisher": group.publisher}
     if group.account_id is not None:

@@ -206,13 +206,13 @@ def build_result(
     for cause in (public_cause(error) for error in errors if error.path is None):
         if isinstance(cause, RateLimitExceeded):
             raise cause
-    if limit.error is not None and limit.is_refused:
-        result.data = None
-        errors = [GraphQLError(str(limit.error), original_error=limit.error)]
-    elif limit.error is not None:
+    if limit.error is not None:
+        if not limit.allows_partial_data:
+            result.data = None
+            errors = [GraphQLError(str(limit.error), original_error=limit.error)]
         # Every later value above the limit failed with the same error; report it once.
-        others = [error for error in errors if public_cause(error) is not limit.error]
-        errors = [*[error for error in errors if public_cause(error) is limit.error][:1], *others]
+        first = [error for error in errors if public_cause(error) is limit.error][:1]
+        errors = [*first, *(error for error in errors if public_cause(error) is not limit.error)]
     # An error that propagated to the root has a path; without a path nothing was executed.
     is_executed = result.data is not None or any(error.path is not None for error in errors)
     if (rest := len(errors) - _MAX_ERRORS) > 1:
@@ -265,7 +265,7 @@ async def encode_if_large(
     return replace(result, data=None, encoded=encoded)
 
 
-async def to_json(result: OperationResult) -> bytes:
+def to_json(result: OperationResult) -> bytes:
     """Encode the response; a short one takes no more memory than it needs."""
     if result.encoded is not None:
         return result.encoded

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from datetime import timedelta
 from inspect import isawaitable
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from graphql import (
     GraphQLFieldResolver,
@@ -21,7 +21,6 @@ from graphql.execution.collect_fields import FieldDetails
 from graphql.pyutils import Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from app.domain.errors import LimitExceeded
 from app.graphql.ast.selections import (
     FieldCollector,
     NotCompilable,
@@ -137,8 +136,7 @@ class Executor(CountingExecutor):
                 position_context,
             )
         limit: ResponseLimit = self.context_value.response_limit
-        if limit.is_refused:
-            raise cast("LimitExceeded", limit.error)
+        limit.raise_if_refused()
         complete = self._get_completer(return_type, field_details_list)
         if complete is not None:
             try:

@@ -105,11 +105,11 @@ class Loaders:
 
     @cached_property
     def has_unreadable_checkpoints_by_account_id(self) -> DataLoader[AccountId, bool]:
-        async def have(ids: Sequence[AccountId]) -> list[bool]:
+        async def find(ids: Sequence[AccountId]) -> list[bool]:
             found = await self._read_accounts_with_unreadable_checkpoints(ids, self._clock())
             return [each in found for each in ids]
 
-        return DataLoader(have, cache=False)
+        return DataLoader(find, cache=False)
 
     @cached_property
     def key_names_by_id(self) -> DataLoader[ApiKeyId, AnyRow | None]:

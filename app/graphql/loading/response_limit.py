@@ -46,6 +46,11 @@ class ResponseLimit:
         """True once `error` replaces the whole response."""
         return self.error is not None and not self.allows_partial_data
 
+    def raise_if_refused(self) -> None:
+        """Raise the error that replaces the whole response, if there is one."""
+        if self.error is not None and not self.allows_partial_data:
+            raise self.error
+
     @property
     def entry_count(self) -> int:
         """Number of entries so far."""

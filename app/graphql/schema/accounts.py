@@ -191,8 +191,8 @@ class Account(Node):
         "Reason why the account has no verified credentials, or why no worker publishes with them: the"
         " platform refused them or could not be asked yet, no running worker has had their key for a minute,"
         " or none are stored although the publisher needs them. Also the reason why some posts wait: no"
-        " running worker has had the key of their progress for a minute. Null if they are verified, and until"
-        " a worker has tried to verify them.",
+        " running worker has had the key of their checkpoints for a minute. Null if they are verified, and"
+        " until a worker has tried to verify them.",
         Deferred(columns=("id", "publisher")),
     )
     async def credentials_error(self, info: Info) -> str | None:

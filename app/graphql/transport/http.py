@@ -97,9 +97,7 @@ class GraphQLEndpoint:
         status = 200
         if not result.is_executed and negotiated.media_type == GRAPHQL_RESPONSE:
             status = _STATUS_BY_CODE[result.errors[0]["extensions"]["code"]]
-        return _json_response(
-            await to_json(result), status=status, media_type=negotiated.media_type
-        )
+        return _json_response(to_json(result), status=status, media_type=negotiated.media_type)
 
     async def _read_request(self, request: HttpRequest) -> OperationRequest:
         if request.method == "GET":

@@ -94,7 +94,7 @@ class SSEResponse(Response):
                 self._request.record_error(error)
                 entry = error_entry(error, self._request.request_id)
                 result = OperationResult(is_executed=False, data=None, errors=[entry])
-                await self._send_next(send, EncodedResponse(await to_json(result)))
+                await self._send_next(send, EncodedResponse(to_json(result)))
         await send(_body_message(_COMPLETE_EVENT))
         return True
 
@@ -152,7 +152,7 @@ async def stream_single_result(
     result: OperationResult,
 ) -> AsyncGenerator[EncodedResponse, None]:
     """Yield the response of a query or mutation as a stream."""
-    yield EncodedResponse(await to_json(result))
+    yield EncodedResponse(to_json(result))
 
 
 def _body_message(body: bytes) -> Message:

@@ -372,7 +372,7 @@ class GraphQLWebSocket:
                     await self._send_next(messages, response)
                     del response  # or it would stay in memory until the next event
         elif result.is_executed:
-            await self._send_next(messages, EncodedResponse(await to_json(result)))
+            await self._send_next(messages, EncodedResponse(to_json(result)))
         else:
             return messages.error(result.errors)
         return messages.complete()
