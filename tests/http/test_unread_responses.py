@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
+import orjson
 
 from app.db.core.database import Database
 from app.domain.ids import AccountId
@@ -20,6 +21,22 @@ CONTENTS = "{ posts(first: 10) { nodes { content } } }"
 CREATE_POST = """
 mutation ($input: CreatePostInput!) { createPost(input: $input) { post { postId } } }
 """
+LARGE_UPDATE = f"""
+mutation ($postId: UUID!, $content: String!) {{
+  updatePost(input: {{ postId: $postId, content: $content }}) {{ post {{ {LARGE_FIELDS} }} }}
+}}
+"""
+"""Mutation whose response has 17 MB: eight responses fill the share of a key that is alone."""
+UNSENT = {
+    "data": None,
+    "errors": [
+        {
+            "message": "The mutation was executed, but its result of 16,802,952 bytes is not sent, because"
+            " too many large responses wait until their clients have read them. Query what it changed.",
+            "extensions": {"code": "LIMIT_EXCEEDED"},
+        }
+    ],
+}
 REFUSAL = (
     "Too many large responses wait until their clients have read them, with this API key or in total."
     " Read each response to its end, or request smaller pages."
@@ -104,3 +121,37 @@ async def test_another_key_may_change_something_meanwhile(database: Database) ->
             response = await create_by_rest(tenant.client.with_token(other.token), tenant.account)
 
     assert response.status_code == 201
+
+
+async def test_results_of_simultaneous_changes_are_sent_until_they_fill_the_share(
+    database: Database,
+) -> None:
+    async with open_live_tenant(database) as tenant:
+        post_id = await tenant.create_post("large", media=LARGE_MEDIA)
+        async with AsyncExitStack() as stack:
+            streams = [
+                await stack.enter_async_context(
+                    open_stream(
+                        tenant.app,
+                        tenant.token,
+                        LARGE_UPDATE,
+                        {"postId": str(post_id), "content": f"content {number}"},
+                        accept="application/json",
+                    )
+                )
+                for number in range(11)
+            ]
+            for stream in streams:
+                stream.stop_reading()
+            lengths = {
+                stream: int((await stream.wait_started())[1]["content-length"])
+                for stream in streams
+            }
+            unsent = [stream for stream, length in lengths.items() if length < 1000]
+            assert len(streams) - len(unsent) == 8
+            for stream in unsent:
+                stream.resume_reading()
+                message = await stream.next_asgi_message()
+                assert orjson.loads(message["body"]) == UNSENT
+        post = (await tenant.client.query("{ posts(first: 1) { nodes { version } } }"))["posts"]
+    assert post == {"nodes": [{"version": 12}]}

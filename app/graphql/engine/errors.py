@@ -25,6 +25,7 @@ from app.domain.errors import (
     PostResultsError,
     RateLimitExceeded,
     ServerError,
+    ServiceUnavailable,
     ValidationFailed,
 )
 from app.graphql.schema.context import Context
@@ -247,7 +248,8 @@ async def encode_if_large(
 ) -> OperationResult:
     """Encode a response in a thread if it may be large, or above the limit; then an error replaces it.
 
-    A mutation is committed, so its response is returned even if it is above the limit.
+    A mutation is committed, so its response is returned even if it is above the limit. An error replaces it
+    only if the API key has not read enough of its earlier responses: they wait in memory.
     """
     limit = context.response_limit
     if (
@@ -262,6 +264,16 @@ async def encode_if_large(
     if encoded is None:
         limit.exceed_bytes()
         return build_result(schema, context, ExecutionResult())
+    try:
+        context.request.check_memory()
+    except ServiceUnavailable:
+        unsent = LimitExceeded(
+            f"The mutation was executed, but its result of {len(encoded):,} bytes is not sent, because too"
+            " many large responses wait until their clients have read them. Query what it changed."
+        )
+        error = GraphQLError(str(unsent), original_error=unsent)
+        unsent_result = build_result(schema, context, ExecutionResult(errors=[error]))
+        return replace(unsent_result, is_executed=True)
     return replace(result, data=None, encoded=encoded)
 
 
