@@ -2,7 +2,7 @@
 
 One iteration of a loop runs everything that became ready during the last one. Until it ends, no other
 request is read, so the CPU time of the thread between two polls counts as one piece, however many callbacks
-it runs. A garbage collection stops all threads, so its CPU time counts as one piece too.
+it runs. A garbage collection in another thread stops the loop too, and is measured separately.
 """
 
 import asyncio
@@ -22,13 +22,17 @@ class LoopMonitor(selectors.DefaultSelector):
 
     def restart(self) -> None:
         """Begin to measure; the rest of the iteration counts as one."""
-        self._longest = 0.0
+        self._longest = self._longest_collection = 0.0
         self._started_at = time.thread_time()
 
     def longest_ms(self) -> float:
         """Return the longest iteration since the restart, in milliseconds, with the present one."""
         self._measure()
         return self._longest * 1000
+
+    def longest_collection_ms(self) -> float:
+        """Return the CPU time of the longest garbage collection since the restart, in milliseconds."""
+        return self._longest_collection * 1000
 
     def close(self) -> None:
         gc.callbacks.remove(self._measure_collection)
@@ -47,7 +51,8 @@ class LoopMonitor(selectors.DefaultSelector):
         if phase == "start":
             self._collection_started_at = time.thread_time()
         else:
-            self._longest = max(self._longest, time.thread_time() - self._collection_started_at)
+            collection = time.thread_time() - self._collection_started_at
+            self._longest_collection = max(self._longest_collection, collection)
 
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
         """Create the event loop that this selector measures."""

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import filterfalse
 from typing import Any
 
 import orjson
@@ -28,6 +29,7 @@ from app.domain.errors import (
     ServiceUnavailable,
     ValidationFailed,
 )
+from app.graphql.loading.response_limit import ResponseTooLarge
 from app.graphql.schema.context import Context
 from app.graphql.schema.scalars import CREDENTIALS_SCALAR
 from app.runtime.computations import compute
@@ -200,20 +202,19 @@ def build_result(
 
     Raises RateLimitExceeded instead of returning it as an error.
     """
-    limit = context.response_limit
-    if not result.errors and limit.error is None:
+    too_large = context.response_limit.error
+    if not result.errors and too_large is None:
         return OperationResult(is_executed=True, data=result.data, errors=[])
     errors = result.errors or []
     for cause in (public_cause(error) for error in errors if error.path is None):
         if isinstance(cause, RateLimitExceeded):
             raise cause
-    if limit.error is not None:
-        if not limit.allows_partial_data:
+    if too_large is not None:
+        if context.response_limit.is_refused:
             result.data = None
-            errors = [GraphQLError(str(limit.error), original_error=limit.error)]
-        # Every later value above the limit failed with the same error; report it once.
-        first = [error for error in errors if public_cause(error) is limit.error][:1]
-        errors = [*first, *(error for error in errors if public_cause(error) is not limit.error)]
+            errors = [GraphQLError(str(too_large), original_error=too_large)]
+        # Every later value above the limit failed with the same message; report it once.
+        errors = [*[*filter(_is_too_large, errors)][:1], *filterfalse(_is_too_large, errors)]
     # An error that propagated to the root has a path; without a path nothing was executed.
     is_executed = result.data is not None or any(error.path is not None for error in errors)
     if (rest := len(errors) - _MAX_ERRORS) > 1:
@@ -224,6 +225,10 @@ def build_result(
     codes = dict.fromkeys(entry["extensions"]["code"].lower() for entry in entries)
     context.request.error_codes = tuple(codes)
     return OperationResult(is_executed, result.data, entries)
+
+
+def _is_too_large(error: GraphQLError) -> bool:
+    return isinstance(public_cause(error), ResponseTooLarge)
 
 
 _MAX_ERRORS = 100

@@ -58,7 +58,10 @@ class ResolvedRootFields(MiddlewareManager):
 
 
 class CountingExecutor(StrawberryGraphQLCoreExecutionContext):
-    """graphql-core's executor, which counts the bytes of the response and encodes its JSON values."""
+    """graphql-core's executor, which counts the bytes of the response and encodes its JSON values.
+
+    Raises ResponseTooLarge once a query's response is refused.
+    """
 
     def complete_list_value(
         self,
@@ -85,6 +88,21 @@ class CountingExecutor(StrawberryGraphQLCoreExecutionContext):
         if is_json(return_type):
             return limit.encode_json(completed)
         return limit.count_text(completed) if type(completed) is str else completed
+
+    def handle_field_error(
+        self,
+        raw_error: Exception,
+        return_type: GraphQLOutputType,
+        field_details_list: list[FieldDetails],
+        path: Path,
+    ) -> None:
+        """Record or propagate the error; that of a refused response reaches the root and cancels the rest."""
+        limit: ResponseLimit = self.context_value.response_limit
+        if limit.is_refused:
+            # The frames refer to the tasks that have failed: in cycles with their exceptions.
+            raw_error.__traceback__ = raw_error.__context__ = None
+            limit.raise_if_refused()
+        super().handle_field_error(raw_error, return_type, field_details_list, path)
 
     def _bytes_per_item(
         self, list_type: GraphQLList[Any], field_details_list: list[FieldDetails]

@@ -43,6 +43,7 @@ from app.graphql.engine.executor import (
 from app.graphql.engine.limits import DocumentStats
 from app.graphql.engine.plan import ExecutionPlan, FallBackToExecutor
 from app.graphql.engine.validation import add_argument_paths
+from app.graphql.loading.response_limit import ResponseTooLarge
 from app.graphql.schema.context import Context
 from app.graphql.schema.mutations import PUBLISHING_FIELD_NAMES
 from app.runtime.computations import compute
@@ -196,7 +197,7 @@ class PreparedOperation:
                 data = await self._execution_plan.run(context, variables)
             except FallBackToExecutor as fallback:
                 root_results = fallback.root_results
-            except LimitExceeded:
+            except ResponseTooLarge:
                 return build_result(self.graphql_schema, context, ExecutionResult())
             else:
                 return OperationResult(is_executed=True, data=data, errors=[])
@@ -290,11 +291,14 @@ class PreparedOperation:
         root_results: Mapping[str, RootResult],
         root_value: object = None,
     ) -> ExecutionResult:
-        result = self._build_executor(
-            context, variables, root_results, root_value
-        ).execute_operation()
-        if isawaitable(result):
-            result = await result
+        executor = self._build_executor(context, variables, root_results, root_value)
+        try:
+            result = executor.execute_operation()
+            if isawaitable(result):
+                result = await result
+        except ResponseTooLarge as error:
+            error.__traceback__ = error.__context__ = None
+            return ExecutionResult()  # an error replaces it
         assert isinstance(result, ExecutionResult)  # noqa: S101 - without @defer there is one result
         return result
 

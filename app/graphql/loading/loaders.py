@@ -101,7 +101,7 @@ class Loaders:
             by_id = await self._read_worker_key_times()
             return [by_id.get(key_id) for key_id in key_ids]
 
-        return DataLoader(times, cache=False)
+        return _create_loader(times)
 
     @cached_property
     def has_unreadable_checkpoints_by_account_id(self) -> DataLoader[AccountId, bool]:
@@ -109,7 +109,7 @@ class Loaders:
             found = await self._read_accounts_with_unreadable_checkpoints(ids, self._clock())
             return [each in found for each in ids]
 
-        return DataLoader(find, cache=False)
+        return _create_loader(find)
 
     @cached_property
     def key_names_by_id(self) -> DataLoader[ApiKeyId, AnyRow | None]:
@@ -145,7 +145,7 @@ class Loaders:
             return await outcomes.outcomes_by_account_id(self._reader, ids, period)
 
         if period not in self._outcome_loaders:
-            self._outcome_loaders[period] = DataLoader(load_fn=load, cache=False)
+            self._outcome_loaders[period] = _create_loader(load)
         return self._outcome_loaders[period]
 
     @cached_property
@@ -174,7 +174,7 @@ class Loaders:
             self._reader.count_json(row for page in loaded for row in page.rows)
             return loaded
 
-        return DataLoader(load_fn=load, cache=False)
+        return _create_loader(load)
 
     @cached_property
     def encrypted_secrets_by_webhook_id(self) -> DataLoader[WebhookId, AnyRow | None]:
@@ -241,7 +241,15 @@ class FailureGroupLoaders:
         async def load(keys: list[FailureGroupKey]) -> list[T]:
             return await query(self._reader, self._criteria, keys, self._now)
 
-        return DataLoader(load_fn=load, cache=False)
+        return _create_loader(load)
+
+
+_MAX_BATCH_SIZE = 2_000
+"""Keys of one statement. If a request is cancelled, the time that a batch takes grows with their square."""
+
+
+def _create_loader(load: Callable[[list[Key]], Awaitable[Sequence[T]]]) -> DataLoader[Key, T]:
+    return DataLoader(load, max_batch_size=_MAX_BATCH_SIZE, cache=False)
 
 
 def _to_one_loader(
@@ -256,7 +264,7 @@ def _to_one_loader(
         reader.count_json(row for row in loaded if row is not None)
         return loaded
 
-    return DataLoader(load_fn=load, cache=False)
+    return _create_loader(load)
 
 
 def _to_many_loader(
@@ -276,4 +284,4 @@ def _to_many_loader(
         reader.count_json(chain.from_iterable(loaded))
         return loaded
 
-    return DataLoader(load_fn=load, cache=False)
+    return _create_loader(load)

@@ -17,6 +17,13 @@ T = TypeVar("T")
 CollectionT = TypeVar("CollectionT", bound=Collection[object])
 
 
+class ResponseTooLarge(LimitExceeded):
+    """A response has more entries or bytes than allowed.
+
+    Each is a new exception: one that is raised again would hold the frames of all its raises.
+    """
+
+
 class ResponseLimit:
     """Limit on the entries of those lists of a response that have no page size, and on its bytes.
 
@@ -32,8 +39,8 @@ class ResponseLimit:
         self._entries: Counter[int] = Counter()
         """Number of entries by thread: long lists are completed in several threads."""
         self._bytes: Counter[int] = Counter()
-        self.error: LimitExceeded | None = None
-        """Error that is set once a limit is exceeded."""
+        self._message: str | None = None
+        """Message of the error, set once a limit is exceeded."""
         self.allows_partial_data = False
         """True for a mutation: it is committed, so its data is returned without what exceeds the limit."""
 
@@ -42,14 +49,19 @@ class ResponseLimit:
         return ResponseLimit(self._max_entries, self.max_bytes)
 
     @property
+    def error(self) -> ResponseTooLarge | None:
+        """A new exception for the limit that was exceeded first, if any."""
+        return None if self._message is None else ResponseTooLarge(self._message)
+
+    @property
     def is_refused(self) -> bool:
-        """True once `error` replaces the whole response."""
-        return self.error is not None and not self.allows_partial_data
+        """True once an error replaces the whole response."""
+        return self._message is not None and not self.allows_partial_data
 
     def raise_if_refused(self) -> None:
-        """Raise the error that replaces the whole response, if there is one."""
-        if self.error is not None and not self.allows_partial_data:
-            raise self.error
+        """Raise ResponseTooLarge if it replaces the whole response."""
+        if self._message is not None and not self.allows_partial_data:
+            raise ResponseTooLarge(self._message)
 
     @property
     def entry_count(self) -> int:
@@ -62,7 +74,7 @@ class ResponseLimit:
         return sum(self._bytes.values())
 
     def add(self, count: int) -> None:
-        """Count entries; raises LimitExceeded if the response has more than allowed."""
+        """Count entries; raises ResponseTooLarge if the response has more than allowed."""
         self._entries[get_ident()] += count
         if self._max_entries is not None and (total := self.entry_count) > self._max_entries:
             raise self._exceed(
@@ -71,7 +83,7 @@ class ResponseLimit:
             )
 
     def check_product(self, counts: Mapping[str, int]) -> None:
-        """Raise LimitExceeded if the product of the counts, by the name of what is counted, is too high."""
+        """Raise ResponseTooLarge if the product of the counts, by what is counted, is too high."""
         if self._max_entries is not None and prod(counts.values()) > self._max_entries:
             factors = " × ".join(f"{count} {name}" for name, count in counts.items())
             raise self._exceed(
@@ -80,12 +92,12 @@ class ResponseLimit:
             )
 
     def add_bytes(self, count: int) -> None:
-        """Count bytes; raises LimitExceeded if the response has more than allowed."""
+        """Count bytes; raises ResponseTooLarge if the response has more than allowed."""
         self._bytes[get_ident()] += count
         if self.max_bytes is not None and (self.is_refused or self.byte_count > self.max_bytes):
             raise self.exceed_bytes()
 
-    def exceed_bytes(self) -> LimitExceeded:
+    def exceed_bytes(self) -> ResponseTooLarge:
         """Return the error of a response that has more bytes than allowed."""
         return self._exceed(
             f"The response would have more than {self.max_bytes:,} bytes, which is the limit. Request"
@@ -128,6 +140,6 @@ class ResponseLimit:
             error.__traceback__ = None
             raise
 
-    def _exceed(self, message: str) -> LimitExceeded:
-        self.error = self.error or LimitExceeded(message)
-        return self.error
+    def _exceed(self, message: str) -> ResponseTooLarge:
+        self._message = self._message or message
+        return ResponseTooLarge(self._message)

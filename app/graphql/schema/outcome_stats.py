@@ -198,10 +198,9 @@ def _has_lateness(info: Info) -> bool:
 
 
 def _check_groups(info: Info, buckets: Sequence[TimeBucket], groups: int) -> None:
-    """Raise LimitExceeded for too many groups, or if another field has exceeded the limit."""
+    """Raise ResponseTooLarge for too many groups, or if the response is refused for another field."""
     limit = info.context.response_limit
-    if limit.error is not None:
-        raise limit.error
+    limit.raise_if_refused()
     limit.check_product({"buckets": len(buckets), "groups": max(groups, 1)})
 
 

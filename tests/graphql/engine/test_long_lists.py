@@ -1,9 +1,12 @@
 """Long lists are completed in threads, with as many statements as short ones."""
 
+import gc
+
 import pytest
 
-from tests.clients import Tenant
-from tests.factories import add_account, add_post, failed
+from app.settings import read_settings
+from tests.clients import Tenant, app_client
+from tests.factories import add_account, add_api_key, add_post, failed
 from tests.recording_driver import record_statements
 from tests.running_computations import observe_computations
 
@@ -59,3 +62,22 @@ async def test_error_in_a_long_list_has_the_index_of_its_item(acme: Tenant) -> N
         ["accounts", index, "stats"] for index in range(60)
     ]
     assert {each["stats"] for each in body["data"]["accounts"]} == {None}
+
+
+async def test_refused_response_leaves_few_objects_to_the_garbage_collection(acme: Tenant) -> None:
+    for _ in range(LONG):
+        account = await add_account(acme.database, acme.workspace)
+        await add_post(acme.database, acme.workspace, {account: failed()})
+    key = await add_api_key(acme.database, acme.workspace)
+    settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": str(LONG + 1)})
+    document = """{ accounts { accountId stats(from: "2026-04-01", to: "2026-04-15") { failed }
+        lastFailure { post { content } attemptLog { message } } } }"""
+    async with app_client(acme.database, token=key.token, settings=settings) as client:
+        counts: list[int] = []
+        for _ in range(2):  # the first request also compiles the document
+            gc.collect()
+            code, path, _ = await client.expect_error(document)
+            counts.append(gc.collect())
+
+    assert (code, path) == ("LIMIT_EXCEEDED", None)
+    assert counts[1] < 10 * LONG
