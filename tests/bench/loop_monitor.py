@@ -1,8 +1,9 @@
-"""Measures how long an event loop is blocked: by its own thread, and by garbage collections in any thread.
+"""Measures how long an event loop is blocked by its own thread, and by garbage collections in any thread.
 
 One iteration of a loop runs everything that became ready during the last one. Until it ends, no other
 request is read, so the CPU time of the thread between two polls counts as one piece, however many callbacks
-it runs. A garbage collection in another thread stops the loop too, and is measured separately.
+it runs, and garbage collections in this thread. A collection in any thread stops the loop: the longest one
+is measured separately, too.
 """
 
 import asyncio

@@ -136,15 +136,19 @@ class Search:
         await asyncio.wait(
             {task}, timeout=_STREAM_SECONDS if "event-stream" in request.accept else None
         )
-        blocked_ms, collection_ms = (
-            self._monitor.longest_ms(),
-            self._monitor.longest_collection_ms(),
-        )
+        blocked_ms = self._monitor.longest_ms()
+        collection_ms = self._monitor.longest_collection_ms()
         elapsed_ms = (time.perf_counter() - started) * 1000
         client.disconnect()
         await asyncio.wait({task})
-        answer = _describe(client.body)
-        return Measurement(request, blocked_ms, collection_ms, elapsed_ms, client.status, answer)
+        return Measurement(
+            request,
+            blocked_ms,
+            collection_ms,
+            elapsed_ms,
+            client.status,
+            _describe(client.body),
+        )
 
 
 def _describe(body: bytes) -> str:

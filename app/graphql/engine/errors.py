@@ -272,14 +272,19 @@ async def encode_if_large(
     try:
         context.request.check_memory()
     except ServiceUnavailable:
-        unsent = LimitExceeded(
-            f"The mutation was executed, but its result of {len(encoded):,} bytes is not sent, because too"
-            " many large responses wait until their clients have read them. Query what it changed."
-        )
-        error = GraphQLError(str(unsent), original_error=unsent)
-        unsent_result = build_result(schema, context, ExecutionResult(errors=[error]))
-        return replace(unsent_result, is_executed=True)
+        return _build_unsent_result(schema, context, len(encoded))
     return replace(result, data=None, encoded=encoded)
+
+
+def _build_unsent_result(schema: GraphQLSchema, context: Context, size: int) -> OperationResult:
+    """Return the error that replaces the result of an executed mutation."""
+    unsent = LimitExceeded(
+        f"The mutation was executed, but its result of {size:,} bytes is not sent, because too many large"
+        " responses wait until their clients have read them. Query what it changed."
+    )
+    error = GraphQLError(str(unsent), original_error=unsent)
+    result = build_result(schema, context, ExecutionResult(errors=[error]))
+    return replace(result, is_executed=True)
 
 
 def to_json(result: OperationResult) -> bytes:

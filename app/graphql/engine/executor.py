@@ -31,7 +31,7 @@ from app.graphql.ast.selections import (
 from app.graphql.engine.codegen import is_json
 from app.graphql.engine.compiler import Completer, compile_completer
 from app.graphql.engine.estimates import estimate_bytes, estimate_operation_time, estimate_time
-from app.graphql.loading.response_limit import ResponseLimit
+from app.graphql.loading.response_limit import ResponseLimit, drop_frames
 from app.graphql.schema.context import Context
 from app.runtime.computations import is_in_thread, run_in_thread
 
@@ -99,8 +99,7 @@ class CountingExecutor(StrawberryGraphQLCoreExecutionContext):
         """Record or propagate the error; that of a refused response reaches the root and cancels the rest."""
         limit: ResponseLimit = self.context_value.response_limit
         if limit.is_refused:
-            # The frames refer to the tasks that have failed: in cycles with their exceptions.
-            raw_error.__traceback__ = raw_error.__context__ = None
+            drop_frames(raw_error)
             limit.raise_if_refused()
         super().handle_field_error(raw_error, return_type, field_details_list, path)
 

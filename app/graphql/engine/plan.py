@@ -74,7 +74,7 @@ class ExecutionPlan:
     async def run(self, context: Context, variables: VariableValues) -> dict[str, Any]:
         """Execute the query and return its data.
 
-        Raises LimitExceeded if the response is too large, and FallBackToExecutor if anything else fails.
+        Raises ResponseTooLarge if the response is refused, and FallBackToExecutor if anything else fails.
         """
         fields = self._fields
         if not self._is_unconditional:

@@ -43,7 +43,7 @@ from app.graphql.engine.executor import (
 from app.graphql.engine.limits import DocumentStats
 from app.graphql.engine.plan import ExecutionPlan, FallBackToExecutor
 from app.graphql.engine.validation import add_argument_paths
-from app.graphql.loading.response_limit import ResponseTooLarge
+from app.graphql.loading.response_limit import ResponseTooLarge, drop_frames
 from app.graphql.schema.context import Context
 from app.graphql.schema.mutations import PUBLISHING_FIELD_NAMES
 from app.runtime.computations import compute
@@ -297,8 +297,8 @@ class PreparedOperation:
             if isawaitable(result):
                 result = await result
         except ResponseTooLarge as error:
-            error.__traceback__ = error.__context__ = None
-            return ExecutionResult()  # an error replaces it
+            drop_frames(error)
+            return ExecutionResult()  # `build_result` adds the error
         assert isinstance(result, ExecutionResult)  # noqa: S101 - without @defer there is one result
         return result
 

@@ -245,7 +245,7 @@ class FailureGroupLoaders:
 
 
 _MAX_BATCH_SIZE = 2_000
-"""Keys of one statement. If a request is cancelled, the time that a batch takes grows with their square."""
+"""Keys of one statement. The time to cancel a batch grows with the square of its keys."""
 
 
 def _create_loader(load: Callable[[list[Key]], Awaitable[Sequence[T]]]) -> DataLoader[Key, T]:

@@ -24,6 +24,15 @@ class ResponseTooLarge(LimitExceeded):
     """
 
 
+def drop_frames(error: Exception) -> None:
+    """Drop the frames of an exception, which refer to completed values and to the tasks that have failed.
+
+    They would be freed later in the event loop, some only by a full garbage collection: a task refers to its
+    exception, and so to itself.
+    """
+    error.__traceback__ = error.__context__ = None
+
+
 class ResponseLimit:
     """Limit on the entries of those lists of a response that have no page size, and on its bytes.
 
@@ -60,6 +69,7 @@ class ResponseLimit:
 
     def raise_if_refused(self) -> None:
         """Raise ResponseTooLarge if it replaces the whole response."""
+        # Without a local variable for the exception, which its own traceback would refer to.
         if self._message is not None and not self.allows_partial_data:
             raise ResponseTooLarge(self._message)
 
@@ -136,8 +146,7 @@ class ResponseLimit:
         except Exception as error:
             if not self.is_refused:
                 self._entries[thread], self._bytes[thread] = entries, size
-            # Without the traceback, what was completed is freed here, and not in the event loop.
-            error.__traceback__ = None
+            drop_frames(error)
             raise
 
     def _exceed(self, message: str) -> ResponseTooLarge:
