@@ -100,7 +100,7 @@ async def run_in_thread(function: Callable[[], Coroutine[Any, Any, T]]) -> T:
                 loop.call_soon_threadsafe(slots.release, caller)
 
     # Even if it is cancelled immediately, the task begins, and so releases its slot.
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(), thread_loop))
+    return await _await_in_loop(thread_loop, run)
 
 
 async def await_in_main_loop(
@@ -115,7 +115,29 @@ async def await_in_main_loop(
         _main_loop.set(None)
         return await function(*arguments)
 
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(), loop))
+    return await _await_in_loop(loop, call)
+
+
+async def _await_in_loop(
+    loop: asyncio.AbstractEventLoop, function: Callable[[], Coroutine[Any, Any, T]]
+) -> T:
+    """Call a coroutine function in the event loop of another thread and return its result.
+
+    If the caller is cancelled while the coroutine raises an exception, no one awaits the exception: it is
+    dropped. asyncio would log it as one that was never retrieved.
+    """
+
+    def retrieve_exception(task: asyncio.Task[T]) -> None:
+        if not task.cancelled():
+            task.exception()
+
+    async def run() -> T:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - the coroutine below runs in a task
+        task.add_done_callback(retrieve_exception)
+        return await function()
+
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(), loop))
 
 
 def _start_loop() -> asyncio.AbstractEventLoop:

@@ -1,12 +1,21 @@
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any
 
 import pytest
 
-from app.runtime.computations import await_in_main_loop, compute, is_in_thread, run_in_thread
+from app.runtime.computations import (
+    await_in_main_loop,
+    compute,
+    is_idle,
+    is_in_thread,
+    run_in_thread,
+)
 from app.runtime.fair_slots import current_caller
 
 
@@ -137,6 +146,36 @@ async def test_cancelled_coroutine_is_cancelled_in_its_thread_and_in_the_main_ev
             await asyncio.sleep(0.001)
 
     assert sorted(ends) == ["main", "thread"]
+
+
+async def _raise_on_cancellation() -> None:
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        raise ValueError("raised while the caller is cancelled") from None
+
+
+@pytest.mark.parametrize(
+    "function",
+    [_raise_on_cancellation, partial(await_in_main_loop, _raise_on_cancellation)],
+    ids=["in the thread", "in the main event loop"],
+)
+async def test_exception_of_a_coroutine_whose_caller_is_cancelled_is_not_logged(
+    function: Callable[[], Coroutine[Any, Any, None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    task = asyncio.create_task(run_in_thread(function))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(20):
+        while not is_idle():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    await run_in_thread(partial(asyncio.sleep, 0))  # the same thread, after the end of the task
+
+    gc.collect()  # asyncio logs exceptions when it frees their task
+
+    assert [record.getMessage() for record in caplog.records] == []
 
 
 async def test_coroutines_that_are_cancelled_immediately_release_their_slots() -> None:
