@@ -449,7 +449,9 @@ async def _lifespan(
                 run_change_notifier(database, app_state.change_feed.wake),
                 run_periodically(
                     "garbage collection",
-                    FullCollections(is_idle, time.monotonic).collect_if_due,
+                    FullCollections(
+                        lambda: is_idle() and not database.is_reading, time.monotonic
+                    ).collect_if_due,
                     interval=CHECK_INTERVAL,
                 ),
                 run_maintenance(

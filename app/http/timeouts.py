@@ -85,12 +85,8 @@ class _Watcher:
         self._timeout = timeout
         self._render = render
         self._timer = loop.call_at(started_at + timeout.total_seconds(), self._on_timeout)
-        self._disconnect_task = loop.create_task(self._interrupt_on_disconnect())
+        self._disconnect_task = loop.create_task(_interrupt_on_disconnect(request))
         self._response_task: asyncio.Task[None] | None = None
-
-    async def _interrupt_on_disconnect(self) -> None:
-        await self._request.wait_for_disconnect()
-        self._request.interrupt()
 
     def _on_timeout(self) -> None:
         request = self._request
@@ -112,3 +108,8 @@ class _Watcher:
         await asyncio.wait({self._disconnect_task})
         if self._response_task is not None:
             await self._response_task
+
+
+async def _interrupt_on_disconnect(request: HttpRequest) -> None:
+    await request.wait_for_disconnect()
+    request.interrupt()

@@ -127,17 +127,17 @@ async def _await_in_loop(
     dropped. asyncio would log it as one that was never retrieved.
     """
 
-    def retrieve_exception(task: asyncio.Task[T]) -> None:
-        if not task.cancelled():
-            task.exception()
-
     async def run() -> T:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - the coroutine below runs in a task
-        task.add_done_callback(retrieve_exception)
+        _retrieve_exception_of_current_task()
         return await function()
 
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(), loop))
+
+
+def _retrieve_exception_of_current_task() -> None:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - the caller runs in a task
+    task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
 
 def _start_loop() -> asyncio.AbstractEventLoop:

@@ -111,13 +111,18 @@ class FairSlots:
         await self.acquire(caller, deadline)
         result = asyncio.wrap_future(executor.submit(function, *arguments))
 
-        def release_slot(_result: object) -> None:
+        def release_slot(result: asyncio.Future[T]) -> None:
             self.release(caller)
             if not result.cancelled():
                 result.exception()  # retrieved, so that that of a cancelled task is not logged
 
         result.add_done_callback(release_slot)
-        return await asyncio.shield(result)
+        try:
+            return await asyncio.shield(result)
+        finally:
+            del (
+                result
+            )  # an exception in it refers to this frame: only garbage collection would free both
 
     def _take(self, caller: Hashable) -> None:
         self._free -= 1

@@ -1,7 +1,8 @@
-"""Garbage collection of a server process: short collections at any time, full ones between computations.
+"""Garbage collection of a server process: short collections at any time, full ones between large responses.
 
 CPython's collector stops all threads until it has searched a generation of objects. A full collection
-during a computation searches all objects of a large response, which takes seconds, and frees none of them.
+while rows are read or a response is computed searches all their objects, which takes up to seconds, and
+frees none of them.
 """
 
 import gc
@@ -35,15 +36,16 @@ def tune_garbage_collection() -> None:
 
 
 class FullCollections:
-    """Runs full collections after many allocations, while no computation runs."""
+    """Runs full collections after many allocations, while nothing creates a large response."""
 
     def __init__(self, is_idle: Callable[[], bool], monotonic: Callable[[], float]) -> None:
+        """Set the functions; `is_idle` returns False while rows are read or a response is computed."""
         self._is_idle = is_idle
         self._monotonic = monotonic
         self._restart()
 
     async def collect_if_due(self) -> None:
-        """Collect after many allocations, if no computation runs or the last collection was long ago."""
+        """Collect after many allocations, if the process is idle or the last collection was long ago."""
         if _count_middle_collections() - self._middle_collections < _MIDDLE_COLLECTIONS:
             return
         elapsed = timedelta(seconds=self._monotonic() - self._collected_at)

@@ -167,13 +167,13 @@ def _search(
     url: str, dataset: Dataset, ids: Sequence[UUID], seed: int, documents: int, variants: int
 ) -> Sequence[Measurement]:
     os.environ |= {"DATABASE_URL": url, "RATE_LIMIT": "off", "LOG_LEVEL": "error", "WEBHOOKS": "no"}
-    app = create_app_from_env()
     generator = DocumentGenerator(
         create_schema(read_settings(os.environ).graphql).graphql_schema,
         dataset.now,
         ids,
         Random(seed),
     )
+    app = create_app_from_env()  # exempts all that exists, this schema too, from garbage collection
     monitor = LoopMonitor()
     search = Search(app, dataset.api_key.token, monitor, generator)
     with asyncio.Runner(loop_factory=monitor.new_event_loop) as runner:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -176,6 +177,32 @@ async def test_exception_of_a_coroutine_whose_caller_is_cancelled_is_not_logged(
     gc.collect()  # asyncio logs exceptions when it frees their task
 
     assert [record.getMessage() for record in caplog.records] == []
+
+
+async def _fail() -> None:
+    raise ValueError("expected")
+
+
+@pytest.mark.parametrize(
+    "start",
+    [partial(compute, int, "x"), partial(run_in_thread, _fail)],
+    ids=["function", "coroutine"],
+)
+async def test_failed_computation_leaves_no_reference_cycle(
+    start: Callable[[], Coroutine[Any, Any, None]],
+) -> None:
+    counts: list[int] = []
+    gc.disable()
+    try:
+        for _ in range(5):
+            gc.collect()
+            with suppress(ValueError):
+                await start()
+            counts.append(gc.collect())
+    finally:
+        gc.enable()
+
+    assert min(counts[1:]) == 0
 
 
 async def test_coroutines_that_are_cancelled_immediately_release_their_slots() -> None:

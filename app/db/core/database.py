@@ -230,6 +230,7 @@ class Database:
             )
             self.read_engine = postgresql_engine(self.direct_url, timeout, read_only=True)
             self.write_engine = postgresql_engine(self.direct_url, timeout, read_only=False)
+        self._own_driver = driver
         self.driver: ReadDriver = driver if wrap_driver is None else wrap_driver(driver)
         self.writer: WriteDriver = writer if wrap_writer is None else wrap_writer(writer)
         dialect = self.read_engine.dialect
@@ -251,6 +252,11 @@ class Database:
     def from_file(cls, file: Path) -> Self:
         """Open an SQLite file; its path may contain any characters."""
         return cls(URL.create("sqlite+aiosqlite", database=str(file)))
+
+    @property
+    def is_reading(self) -> bool:
+        """True while this process runs statements that may return many rows."""
+        return self._own_driver.is_reading
 
     def reader(self, workspace_id: WorkspaceId) -> Reader:
         """Return a reader of one workspace; each statement has its own snapshot."""

@@ -73,6 +73,11 @@ class PostgreSQLDriver:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pools: _Pools | None = None
 
+    @property
+    def is_reading(self) -> bool:
+        """True while a statement other than a point read runs."""
+        return not self._read_slots.is_unused
+
     async def fetch(
         self, statement: CompiledStatement, arguments: Sequence[object]
     ) -> Sequence[Record]:

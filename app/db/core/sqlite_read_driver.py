@@ -57,6 +57,11 @@ class SQLiteReadDriver:
         self._slow_statements: WeakKeyDictionary[CompiledStatement, float] = WeakKeyDictionary()
         """Expiry of each statement's entry, by the monotonic clock."""
 
+    @property
+    def is_reading(self) -> bool:
+        """True while a slow statement runs in a thread."""
+        return self._thread_pool is not None and self._thread_pool.is_busy
+
     async def fetch(
         self, statement: CompiledStatement, arguments: Sequence[object]
     ) -> Sequence[Record]:
@@ -186,6 +191,10 @@ class _ThreadPool:
         self._slots = FairSlots(max_threads)
         self._max_threads = max_threads
         self._idle: list[_Connection] = []
+
+    @property
+    def is_busy(self) -> bool:
+        return not self._slots.is_unused
 
     async def fetch(
         self, statement: CompiledStatement, arguments: Sequence[object], deadline: float

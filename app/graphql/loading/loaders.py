@@ -53,7 +53,11 @@ _GroupQuery = Callable[
 
 
 class Loaders:
-    """Loaders of one operation, each created on first use."""
+    """Loaders of one operation, each created on first use.
+
+    The function of a loader must not refer to this object, which refers to the loader: only garbage
+    collection would free both, and all that was loaded.
+    """
 
     def __init__(
         self,
@@ -97,16 +101,20 @@ class Loaders:
 
     @cached_property
     def worker_key_times_by_id(self) -> DataLoader[str, datetime | None]:
+        read_times = self._read_worker_key_times
+
         async def times(key_ids: Sequence[str]) -> list[datetime | None]:
-            by_id = await self._read_worker_key_times()
+            by_id = await read_times()
             return [by_id.get(key_id) for key_id in key_ids]
 
         return _create_loader(times)
 
     @cached_property
     def has_unreadable_checkpoints_by_account_id(self) -> DataLoader[AccountId, bool]:
+        read_accounts, clock = self._read_accounts_with_unreadable_checkpoints, self._clock
+
         async def find(ids: Sequence[AccountId]) -> list[bool]:
-            found = await self._read_accounts_with_unreadable_checkpoints(ids, self._clock())
+            found = await read_accounts(ids, clock())
             return [each in found for each in ids]
 
         return _create_loader(find)
@@ -117,9 +125,10 @@ class Loaders:
 
     @cached_property
     def activity_by_account_id(self) -> DataLoader[AccountId, AnyRow | None]:
+        clock = self._clock
+
         async def activity(reader: Reader, ids: Sequence[AccountId]) -> Sequence[AnyRow]:
-            since = self._clock() - ACTIVITY_WINDOW
-            return await accounts.activity_by_account_id(reader, ids, since)
+            return await accounts.activity_by_account_id(reader, ids, clock() - ACTIVITY_WINDOW)
 
         return _to_one_loader(self._reader, activity, "account_id")
 
@@ -140,9 +149,10 @@ class Loaders:
 
     def outcomes_by_account_id(self, period: OutcomePeriod) -> DataLoader[AccountId, OutcomeTally]:
         """Return the loader of a period, which all accounts of a list share."""
+        reader = self._reader
 
         async def load(ids: list[AccountId]) -> list[OutcomeTally]:
-            return await outcomes.outcomes_by_account_id(self._reader, ids, period)
+            return await outcomes.outcomes_by_account_id(reader, ids, period)
 
         if period not in self._outcome_loaders:
             self._outcome_loaders[period] = _create_loader(load)
@@ -161,17 +171,18 @@ class Loaders:
     def first_attempts_page_by_destination_id_and_size(
         self,
     ) -> DataLoader[tuple[DestinationId, int], Page]:
+        reader, response_limit = self._reader, self._response_limit
+
         async def load(keys: list[tuple[DestinationId, int]]) -> list[Page]:
             pages: dict[tuple[DestinationId, int], Page] = {}
             for size in {size for _, size in keys}:
                 ids = list(dict.fromkeys(key for key, key_size in keys if key_size == size))
-                pages_by_id = await attempts.first_attempts_pages(
-                    self._reader, ids, PageRequest(size=size)
-                )
+                request = PageRequest(size=size)
+                pages_by_id = await attempts.first_attempts_pages(reader, ids, request)
                 pages |= {(key, size): page for key, page in pages_by_id.items()}
             loaded = [pages[key] for key in keys]
-            self._response_limit.add(sum(len(page.rows) for page in loaded))
-            self._reader.count_json(row for page in loaded for row in page.rows)
+            response_limit.add(sum(len(page.rows) for page in loaded))
+            reader.count_json(row for page in loaded for row in page.rows)
             return loaded
 
         return _create_loader(load)
@@ -201,8 +212,10 @@ class Loaders:
 
     @cached_property
     def failure_groups_by_key(self) -> DataLoader[FailureGroupKey, AnyRow | None]:
+        clock = self._clock
+
         async def groups(reader: Reader, keys: Sequence[FailureGroupKey]) -> Sequence[AnyRow]:
-            return await failure_groups.failure_groups_by_key(reader, keys, self._clock())
+            return await failure_groups.failure_groups_by_key(reader, keys, clock())
 
         return _to_one_loader(self._reader, groups, "id")
 
@@ -238,8 +251,10 @@ class FailureGroupLoaders:
         return self._loader(failure_groups.retry_counts)
 
     def _loader(self, query: _GroupQuery[T]) -> DataLoader[FailureGroupKey, T]:
+        reader, criteria, now = self._reader, self._criteria, self._now
+
         async def load(keys: list[FailureGroupKey]) -> list[T]:
-            return await query(self._reader, self._criteria, keys, self._now)
+            return await query(reader, criteria, keys, now)
 
         return _create_loader(load)
 

@@ -128,7 +128,7 @@ class Context:
                 self.database,
                 self.viewer.workspace_id,
             ),
-            self.clock,
+            self.app_state.clock,
             self.response_limit,
         )
 

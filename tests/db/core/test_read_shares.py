@@ -160,3 +160,21 @@ async def test_batches_of_point_reads_are_filled_round_robin_by_key(database_url
         )
 
     assert finished.index("client") < 250  # in the order of arrival, it would be the last
+
+
+async def test_database_is_reading_while_an_expensive_read_runs(
+    database_url: str, driver: SlowDriver
+) -> None:
+    async with Database(database_url, wrap_driver=driver) as database:
+        await start_read(database, "short", "key")
+        states = [database.is_reading]
+        endless = start_read(database, "endless", "key")
+        async with asyncio.timeout(20):
+            while not database.is_reading:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        await cancel(endless)
+        async with asyncio.timeout(20):
+            while database.is_reading:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+
+    assert states == [False]
