@@ -122,7 +122,8 @@ class Reader(_StatementReader[Statement]):
         rows = await self._fetch(compiled, compiled.encode_arguments(values))
         count = len(rows)
         self.row_count += count
-        self.count_json(rows)
+        if rows and rows[0].json_indexes:  # the same for all rows of a statement
+            self.count_json(rows)
         return rows
 
     def count_json(self, rows: Iterable[AnyRow]) -> None:
