@@ -16,6 +16,7 @@ PostResultsError
 │   │   ├── ParseFailed       400   graphql_parse_failed
 │   │   ├── ValidationFailed  400   graphql_validation_failed
 │   │   ├── LimitExceeded     400   limit_exceeded
+│   │   │   └── ResponseTooLarge    a response of the document is refused
 │   │   ├── DocumentNotTrusted          403   document_not_trusted
 │   │   ├── PersistedQueryNotFound      200   persisted_query_not_found
 │   │   └── PersistedQueryNotSupported  200   persisted_query_not_supported
@@ -195,6 +196,13 @@ class ValidationFailed(DocumentError):
 class LimitExceeded(DocumentError):
     code = ErrorCode.LIMIT_EXCEEDED
     fix = "Request less at a time: split the document or use smaller pages."
+
+
+class ResponseTooLarge(LimitExceeded):
+    """A response has more entries or bytes than allowed.
+
+    Each is a new exception: one that is raised again would hold the frames of all its raises.
+    """
 
 
 class DocumentNotTrusted(DocumentError):

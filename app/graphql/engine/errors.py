@@ -25,11 +25,11 @@ from app.domain.errors import (
     LimitExceeded,
     PostResultsError,
     RateLimitExceeded,
+    ResponseTooLarge,
     ServerError,
     ServiceUnavailable,
     ValidationFailed,
 )
-from app.graphql.loading.response_limit import ResponseTooLarge
 from app.graphql.schema.context import Context
 from app.graphql.schema.scalars import CREDENTIALS_SCALAR
 from app.runtime.computations import compute

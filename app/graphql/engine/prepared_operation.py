@@ -24,7 +24,12 @@ from graphql.execution.values import VariableValues
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.graphql import OperationType
 
-from app.domain.errors import LimitExceeded, ServiceUnavailable, ValidationFailed
+from app.domain.errors import (
+    LimitExceeded,
+    ResponseTooLarge,
+    ServiceUnavailable,
+    ValidationFailed,
+)
 from app.domain.posts import MAX_DESTINATIONS
 from app.graphql.ast.document_index import DocumentIndex, IndexedDefinition
 from app.graphql.ast.selections import FieldCollector, NotCompilable, OperationMemo
@@ -43,7 +48,7 @@ from app.graphql.engine.executor import (
 from app.graphql.engine.limits import DocumentStats
 from app.graphql.engine.plan import ExecutionPlan, FallBackToExecutor
 from app.graphql.engine.validation import add_argument_paths
-from app.graphql.loading.response_limit import ResponseTooLarge, drop_frames
+from app.graphql.loading.response_limit import drop_frames
 from app.graphql.schema.context import Context
 from app.graphql.schema.mutations import PUBLISHING_FIELD_NAMES
 from app.runtime.computations import compute

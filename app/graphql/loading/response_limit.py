@@ -8,20 +8,13 @@ from typing import TypeVar
 
 import orjson
 
-from app.domain.errors import LimitExceeded
+from app.domain.errors import ResponseTooLarge
 
 _MAX_SHORT_TEXT = 100
 """Characters of texts that are not counted: the estimate of an item includes them."""
 
 T = TypeVar("T")
 CollectionT = TypeVar("CollectionT", bound=Collection[object])
-
-
-class ResponseTooLarge(LimitExceeded):
-    """A response has more entries or bytes than allowed.
-
-    Each is a new exception: one that is raised again would hold the frames of all its raises.
-    """
 
 
 def drop_frames(error: Exception) -> None:
