@@ -12,6 +12,11 @@ _PPID_FIELD, _FIRST_CPU_FIELD, _LAST_CPU_FIELD = 1, 11, 14
 """Positions in `stat` after the name: parent, and CPU times of a process and its ended children."""
 
 
+def process_exists(pid: int) -> bool:
+    """Return whether a process exists, or has ended but its parent has not read its exit status yet."""
+    return Path(f"/proc/{pid}").exists()
+
+
 def process_tree(pid: int) -> list[int]:
     """The process and all its descendants."""
     children: dict[int, list[int]] = {}

@@ -19,7 +19,7 @@ import httpx
 from sqlalchemy import make_url
 
 from tests import postgres
-from tests.bench.linux_processes import process_tree
+from tests.bench.linux_processes import process_exists, process_tree
 from tests.command_processes import CommandProcess, spawn
 from tests.faults.client import is_ready
 from tests.faults.connections import open_connections
@@ -66,9 +66,13 @@ async def database_killed(bench: FaultBench) -> None:
         return
     async with bench.postgresql() as (server, url), bench.service(url) as service:
         with service.fault(must_fail=True):
-            for pid in process_tree(server.main_pid()):
+            main_pid = server.main_pid()
+            for pid in process_tree(main_pid):
                 os.kill(pid, signal.SIGKILL)
             await asyncio.sleep(_DOWNTIME)
+            # Until its parent has read its exit status, the main process seems to run: `start` does nothing.
+            while process_exists(main_pid):  # noqa: ASYNC110 - there is no event to wait for
+                await asyncio.sleep(0.1)
             await asyncio.to_thread(server.start)
 
 
