@@ -12,8 +12,8 @@ from app.observability.logs import configure_logging
 @pytest.fixture(autouse=True)
 def process_logging() -> Iterator[None]:
     root = logging.getLogger()
-    handlers = root.handlers[:]
+    handlers, configuration = root.handlers[:], structlog.get_config()
     configure_logging("info", "json")
     yield
     root.handlers[:] = handlers
-    structlog.reset_defaults()
+    structlog.configure(**configuration)
