@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TypedDict
 from uuid import UUID
 
-from app.domain.destinations import ErrorCategory, Outcome
+from app.domain.destinations import NOT_SENT_CATEGORIES, ErrorCategory, Outcome
 from app.domain.errors import InvalidInput
 from app.domain.times import truncate_to_ms
 from app.domain.validation.numbers import validate_number, validate_seconds
@@ -55,6 +55,8 @@ class Failure:
     """Shortest wait that the platform asked for."""
     raw: str | None = None
     """The platform's own response."""
+    not_sent: bool = False
+    """True if the post was certainly not sent: retries are limited by age alone, not by their number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +147,7 @@ class FailureDetails(TypedDict, total=False):
     http_status: int | None
     retry_after_seconds: int | None
     raw: str | None
+    not_sent: bool
 
 
 def validate_failure(category: ErrorCategory, message: str, details: FailureDetails) -> Failure:
@@ -161,6 +164,8 @@ def validate_failure(category: ErrorCategory, message: str, details: FailureDeta
         validate_number(http_status, "httpStatus", 100, 599)
     retry_after = details.get("retry_after_seconds")
     raw = details.get("raw")
+    not_sent = details.get("not_sent", False)
+    check_not_sent(category, not_sent=not_sent)
     return Failure(
         category=category,
         code=redact(code, max_length=_MAX_CODE_LENGTH) if code else category.name,
@@ -170,7 +175,19 @@ def validate_failure(category: ErrorCategory, message: str, details: FailureDeta
         if retry_after is None
         else validate_seconds(retry_after, "retryAfterSeconds", timedelta(), MAX_RETRY_AFTER),
         raw=None if raw is None else redact(raw, max_length=MAX_RAW_LENGTH),
+        not_sent=not_sent,
     )
+
+
+def check_not_sent(category: ErrorCategory, *, not_sent: bool) -> None:
+    """Raise InvalidInput for `not_sent` with a category that is final, whether the post was sent or not."""
+    if not_sent and category not in NOT_SENT_CATEGORIES:
+        names = ", ".join(each.name for each in NOT_SENT_CATEGORIES)
+        raise InvalidInput(
+            f"notSent is only allowed with {names}. Failures of the category {category.name} are not"
+            " retried automatically.",
+            argument="notSent",
+        )
 
 
 def publication_url(url: str, argument: str) -> str:

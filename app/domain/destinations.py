@@ -89,6 +89,9 @@ PERMANENT_CATEGORIES = (
 TEMPORARY_CATEGORIES = (ErrorCategory.TRANSIENT, ErrorCategory.RATE_LIMITED)
 """Failures after which the same request may succeed later."""
 
+NOT_SENT_CATEGORIES = (*TEMPORARY_CATEGORIES, ErrorCategory.UNCLASSIFIED)
+"""Failures that are retried, and may have happened before the post was sent."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationState:
@@ -126,6 +129,8 @@ class DestinationState:
     error: str | None = None
     error_category: ErrorCategory | None = None
     error_code: str | None = None
+    not_sent: bool = False
+    """True if the failure that `error` describes certainly came before the post was sent."""
     settled_at: datetime | None = None
     """Time at which this service recorded the outcome; a manual retry clears both."""
     verifiable_at: datetime | None = None
@@ -194,6 +199,7 @@ def broken_invariants(state: DestinationState) -> Iterator[str]:
         "error_published": not published or state.error is None,
         "error_category": (state.error is None) == (state.error_category is None),
         "error_code": (state.error is None) == (state.error_code is None),
+        "not_sent": not state.not_sent or state.error_category in NOT_SENT_CATEGORIES,
         "next_retry_at": state.next_retry_at is None or (queued and state.error is not None),
         "round_started_at": (state.due_at is None) == (state.round_started_at is None),
         "attempts": 0 <= state.round_attempts <= state.attempts,

@@ -41,6 +41,7 @@ class Progress:
     lease_expires_at: datetime | None
     error_category: ErrorCategory | None
     error_code: str | None
+    not_sent: bool
 
 
 def outlook(progress: Progress, policies: RetryPolicies, now: datetime) -> Outlook:
@@ -74,7 +75,9 @@ def _outlook_of_queued(progress: Progress, policies: RetryPolicies, now: datetim
             next_at=next_at,
             sentence=f"It {will}.{reason}" if next_at > now else f"It {waits}.",
         )
-    policy = policies.policy_for(progress.platform, progress.error_category)
+    policy = policies.policy_for(
+        progress.platform, progress.error_category, not_sent=progress.not_sent
+    )
     max_attempts = policy.max_attempts if policy.counts_attempts else None
     is_last = policy.is_exhausted(attempt)
     gives_up_at = progress.round_started_at + policy.max_age

@@ -1,7 +1,7 @@
 """Automatic retries: when a failed attempt is retried, and when the failure is final.
 
 After the n-th failure of a round the maximum backoff is base × factor^(n−1), at most the cap. The wait
-is a random part of it, from zero to all ("full jitter"), in whole milliseconds. A policy that heeds
+is a random time between half and all of it ("equal jitter"), in whole milliseconds. A policy that heeds
 Retry-After waits at least as long as the platform asks, and clamps its waits to min_wait and max_wait.
 
 A failure is final when the round has max_attempts counted attempts, or when the wait would end later
@@ -12,8 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
+from typing import Final
 
 from app.domain.destinations import ErrorCategory
+
+NOT_SENT: Final = "not_sent"
+"""Kind of failures before the post was sent; other failures have the kind of their category."""
 
 _MILLISECOND = timedelta(milliseconds=1)
 _MAX_PREVIEWED_WAITS = 100
@@ -21,7 +25,7 @@ _MAX_PREVIEWED_WAITS = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """Retry rules for failures of one category on one platform."""
+    """Retry rules for failures of one kind on one platform."""
 
     base: timedelta = timedelta(seconds=30)
     factor: float = 2
@@ -68,17 +72,24 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicies:
-    """The policy for each category, with exceptions by platform."""
+    """The policy for each kind of failure, with exceptions by platform."""
 
-    by_category: Mapping[ErrorCategory, RetryPolicy]
-    by_platform: Mapping[str, Mapping[ErrorCategory, RetryPolicy]] = field(
+    by_kind: Mapping[str, RetryPolicy]
+    """Policies by the value of the category, and by NOT_SENT."""
+    by_platform: Mapping[str, Mapping[str, RetryPolicy]] = field(
         default_factory=lambda: MappingProxyType({})
     )
 
-    def policy_for(self, platform: str, category: ErrorCategory) -> RetryPolicy:
-        """Return the platform's own policy, or else the one for all platforms."""
+    def policy_for(self, platform: str, category: ErrorCategory, *, not_sent: bool) -> RetryPolicy:
+        """Return the platform's own policy, or else the one for all platforms.
+
+        A rate limit keeps the policy of its category if nothing was sent: no limit of attempts applies to it
+        anyway, and the platform says how long to wait.
+        """
+        is_limited_by_age = not_sent and category is not ErrorCategory.RATE_LIMITED
+        kind = NOT_SENT if is_limited_by_age else category
         exceptions = self.by_platform.get(platform, {})
-        return exceptions.get(category) or self.by_category[category]
+        return exceptions.get(kind) or self.by_kind[kind]
 
 
 NO_RETRY = RetryPolicy(max_attempts=1)
@@ -97,6 +108,7 @@ DEFAULT_POLICIES = RetryPolicies(
             ErrorCategory.AUTH: NO_RETRY,
             ErrorCategory.CONTENT_REJECTED: NO_RETRY,
             ErrorCategory.PERMANENT: NO_RETRY,
+            NOT_SENT: RetryPolicy(counts_attempts=False),
         }
     )
 )
@@ -121,9 +133,14 @@ def next_retry(
     """
     if policy.is_exhausted(counted_attempts):
         return None
-    backoff = policy.max_backoff(failures) * random() // _MILLISECOND * _MILLISECOND
-    retry_at = now + policy.wait(backoff, retry_after)
+    max_backoff = policy.max_backoff(failures)
+    drawn = _min_backoff(max_backoff) + max_backoff / 2 * random() // _MILLISECOND * _MILLISECOND
+    retry_at = now + policy.wait(drawn, retry_after)
     return retry_at if retry_at <= round_started_at + policy.max_age else None
+
+
+def _min_backoff(max_backoff: timedelta) -> timedelta:
+    return max_backoff / 2 // _MILLISECOND * _MILLISECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +170,9 @@ def preview_schedule(policy: RetryPolicy, retry_after: timedelta | None) -> Retr
     shortest_total = timedelta()
     while not policy.is_exhausted(len(waits) + 1):
         backoff = policy.max_backoff(len(waits) + 1)
-        wait = PlannedWait(policy.wait(timedelta(), retry_after), policy.wait(backoff, retry_after))
+        wait = PlannedWait(
+            policy.wait(_min_backoff(backoff), retry_after), policy.wait(backoff, retry_after)
+        )
         shortest_total += wait.earliest
         if shortest_total > policy.max_age:
             break

@@ -121,7 +121,9 @@ class RetryDecider:
         self, state: DestinationState, history: History, failure: Failure, now: datetime
     ) -> DestinationState:
         """Return the state with a retry scheduled, or the failed state if the policy allows none."""
-        policy = self.policies.policy_for(history.platform, failure.category)
+        policy = self.policies.policy_for(
+            history.platform, failure.category, not_sent=failure.not_sent
+        )
         if not policy.counts_attempts:
             state = replace(state, round_attempts=max(state.round_attempts - 1, 0))
         retry_at = next_retry(
@@ -293,7 +295,9 @@ def settle_unknown(
     state: DestinationState, attempt: Attempt, failure: Failure, now: datetime
 ) -> Transition:
     """End an attempt as unknown. The publisher's own category and code are replaced."""
-    failure = replace(failure, category=ErrorCategory.UNCLASSIFIED, code=OUTCOME_UNKNOWN)
+    failure = replace(
+        failure, category=ErrorCategory.UNCLASSIFIED, code=OUTCOME_UNKNOWN, not_sent=False
+    )
     return Transition(
         state=unknown(state, failure, now),
         attempts=(attempt.ended(Outcome.UNKNOWN, failure, now),),

@@ -103,6 +103,7 @@ def published(state: DestinationState, publication: Publication, now: datetime) 
         error=None,
         error_category=None,
         error_code=None,
+        not_sent=False,
         settled_at=now,
         due_day=due_day(state.due_at),
         lateness_ms=lateness_ms(state.due_at, publication.published_at),
@@ -120,6 +121,7 @@ def retry_scheduled(
         error=failure.message,
         error_category=failure.category,
         error_code=failure.code,
+        not_sent=failure.not_sent,
     )
 
 
@@ -135,6 +137,7 @@ def failed(state: DestinationState, failure: Failure, now: datetime) -> Destinat
         error=failure.message,
         error_category=failure.category,
         error_code=failure.code,
+        not_sent=failure.not_sent,
         settled_at=now,
         due_day=due_day(state.due_at),
     )
@@ -188,6 +191,7 @@ def retried(state: DestinationState, now: datetime) -> DestinationState:
         error=None,
         error_category=None,
         error_code=None,
+        not_sent=False,
     )
 
 

@@ -71,7 +71,9 @@ def report_verified(
         return Transition(
             state=verification_inconclusive(state, context.now + _VERIFICATION_RETRY_INTERVAL)
         )
-    policy = retry_decider.policies.policy_for(history.platform, ErrorCategory.UNCLASSIFIED)
+    policy = retry_decider.policies.policy_for(
+        history.platform, ErrorCategory.UNCLASSIFIED, not_sent=False
+    )
     is_too_old = (
         state.round_started_at is not None and context.now > state.round_started_at + policy.max_age
     )

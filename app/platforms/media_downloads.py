@@ -115,4 +115,4 @@ def _status_error(response: OutboundResponse, name: str) -> NotPublished:
 
 
 def _not_loaded(message: str) -> NotPublished:
-    return NotPublished(ErrorCategory.TRANSIENT, "MEDIA_NOT_LOADED", message)
+    return NotPublished(ErrorCategory.TRANSIENT, "MEDIA_NOT_LOADED", message, not_sent=True)

@@ -47,6 +47,8 @@ class NotPublished(PlatformCallError):
     retry_after: timedelta | None = None
     """Shortest wait before the next call, as the platform asked."""
     raw: str | None = None
+    not_sent: bool = False
+    """True if the post was certainly not sent, not even to be refused; only for a failure that is retried."""
 
 
 @dataclass(eq=False)
@@ -69,6 +71,7 @@ def not_called_error() -> NotPublished:
         ErrorCategory.TRANSIENT,
         "NOT_CALLED",
         "The worker was delayed for too long; it did not send the post.",
+        not_sent=True,
     )
 
 

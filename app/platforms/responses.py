@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from app.domain.account_pauses import RemainingCalls
-from app.domain.destinations import ErrorCategory
+from app.domain.destinations import TEMPORARY_CATEGORIES, ErrorCategory
 from app.domain.errors import InvalidInput
 from app.domain.times import parse_http_date, parse_instant, parse_retry_after
 from app.domain.validation.redaction import REDACTED
@@ -146,11 +146,15 @@ def convert_unknown_outcome(
 ) -> Iterator[None]:
     """Convert OutcomeUnknown of calls that publish nothing into NotPublished, with their consequence.
 
-    The attempt log shows the response only with `keep_response`: it explains why an upload failed, but that
-    of a login may have tokens.
+    Temporary failures of such calls are marked as not sent. The attempt log shows the response only with
+    `keep_response`: it explains why an upload failed, but that of a login may have tokens.
     """
     try:
         yield
+    except NotPublished as error:
+        # In place, as in `redact_errors`.
+        error.not_sent = error.category in TEMPORARY_CATEGORIES
+        raise
     except OutcomeUnknown as error:
         status = error.http_status
         answer = f"The server answered {status} without a usable result."
@@ -161,6 +165,7 @@ def convert_unknown_outcome(
             f"{reason} {consequence}",
             http_status=status,
             raw=error.raw if keep_response else None,
+            not_sent=True,
         ) from None
 
 
@@ -228,12 +233,9 @@ def _parse_reset(text: str, now: datetime) -> timedelta | None:
 
 
 def _not_sent_error(error: OutboundError) -> NotPublished:
-    category = (
-        ErrorCategory.PERMANENT
-        if error.reason in CONFIGURATION_FAILURES
-        else ErrorCategory.TRANSIENT
-    )
-    return NotPublished(category, error.reason.name, error.message)
+    if error.reason in CONFIGURATION_FAILURES:
+        return NotPublished(ErrorCategory.PERMANENT, error.reason.name, error.message)
+    return NotPublished(ErrorCategory.TRANSIENT, error.reason.name, error.message, not_sent=True)
 
 
 def _status_error(response: OutboundResponse, now: datetime) -> PlatformCallError:

@@ -280,6 +280,7 @@ class StoredCheckpoint:
                 "CHECKPOINT_NOT_READABLE",
                 f"The worker cannot read what the last attempt has stored: {error}. The operator can run"
                 " `post-results secrets check`.",
+                not_sent=True,
             ) from None
         value: dict[str, object] = orjson.loads(decrypted)
         return value
@@ -294,6 +295,7 @@ class StoredCheckpoint:
                 ErrorCategory.TRANSIENT,
                 "NO_SECRETS_KEY",
                 "The worker cannot store the progress of the attempt, because SECRETS_KEY is not set.",
+                not_sent=True,
             )
         encoded = orjson.dumps(value)
         if len(encoded) > MAX_CHECKPOINT_BYTES:
@@ -336,11 +338,12 @@ def _not_readable(problem: str) -> NotPublished:
         ErrorCategory.TRANSIENT,
         "CREDENTIALS_NOT_READABLE",
         f"The worker cannot read the credentials of the account: {problem}",
+        not_sent=True,
     )
 
 
 def _refresh_failed(message: str) -> NotPublished:
-    return NotPublished(ErrorCategory.TRANSIENT, "REFRESH_FAILED", message)
+    return NotPublished(ErrorCategory.TRANSIENT, "REFRESH_FAILED", message, not_sent=True)
 
 
 @contextmanager
@@ -357,4 +360,5 @@ def _database_unavailable() -> NotPublished:
         ErrorCategory.TRANSIENT,
         "DATABASE_UNAVAILABLE",
         "The worker could not use its database, so that nothing was published.",
+        not_sent=True,
     )

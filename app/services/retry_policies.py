@@ -1,7 +1,9 @@
 """Reads the operator's file of retry policies, TOML tables that override the defaults key by key.
 
 [categories.transient]              for every platform
+[not_sent]                          failures after which the post was certainly not sent
 [platforms.instagram.transient]     overrides it for one platform
+[platforms.instagram.not_sent]
 """
 
 import tomllib
@@ -13,7 +15,7 @@ from pathlib import Path
 
 from app.domain.destinations import ErrorCategory
 from app.domain.errors import InvalidInput
-from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies, RetryPolicy
+from app.domain.retry_policy import DEFAULT_POLICIES, NOT_SENT, RetryPolicies, RetryPolicy
 from app.domain.validation.object_reader import ObjectReader
 from app.settings import SettingsError
 
@@ -50,25 +52,30 @@ def load_retry_policies(file: Path | None) -> RetryPolicies:
 def parse_policies(document: Mapping[str, object]) -> RetryPolicies:
     """Return the defaults with the overrides; raises InvalidInput with the first invalid member."""
     root = ObjectReader(document)
-    root.forbid_unknown(("categories", "platforms"))
-    by_category = _parse_categories(root.nested_object("categories"), DEFAULT_POLICIES.by_category)
+    root.forbid_unknown(("categories", NOT_SENT, "platforms"))
+    categories = root.nested_object("categories")
+    categories.forbid_unknown(_CATEGORIES)
+    by_kind = {
+        kind: _parse_policy((root if kind == NOT_SENT else categories).nested_object(kind), default)
+        for kind, default in DEFAULT_POLICIES.by_kind.items()
+    }
     platforms = root.nested_object("platforms")
     return RetryPolicies(
-        by_category,
+        by_kind,
         {
-            name: _parse_categories(platforms.nested_object(name), by_category)
+            name: _parse_platform(platforms.nested_object(name), by_kind)
             for name in platforms.members
         },
     )
 
 
-def _parse_categories(
-    tables: ObjectReader, defaults: Mapping[ErrorCategory, RetryPolicy]
-) -> dict[ErrorCategory, RetryPolicy]:
-    tables.forbid_unknown(_CATEGORIES)
+def _parse_platform(
+    tables: ObjectReader, defaults: Mapping[str, RetryPolicy]
+) -> dict[str, RetryPolicy]:
+    tables.forbid_unknown((*_CATEGORIES, NOT_SENT))
     return {
-        category: _parse_policy(tables.nested_object(category), default)
-        for category, default in defaults.items()
+        kind: _parse_policy(tables.nested_object(kind), default)
+        for kind, default in defaults.items()
     }
 
 

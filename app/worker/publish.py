@@ -192,6 +192,7 @@ def _to_failure(error: NotPublished) -> Failure:
         "http_status": error.http_status,
         "retry_after_seconds": _whole_seconds(error.retry_after),
         "raw": error.raw,
+        "not_sent": error.not_sent,
     }
     return _make_failure(error.category, message, details)
 

@@ -229,6 +229,7 @@ field_strategies: dict[str, st.SearchStrategy[object]] = {
     "error": st.sampled_from([None, "No."]),
     "error_category": st.none() | st.sampled_from(ErrorCategory),
     "error_code": st.sampled_from([None, "REFUSED"]),
+    "not_sent": st.booleans(),
     "settled_at": optional_times,
     "verifiable_at": optional_times,
     "verification_token": st.sampled_from([None, UUID(int=8)]),

@@ -49,7 +49,7 @@ NOT_PUBLISHED = Failure(
 GONE = Failure(
     category=ErrorCategory.PERMANENT, code="GONE", message="The page is gone.", http_status=410
 )
-RETRY_DECIDER = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
+RETRY_DECIDER = RetryDecider(DEFAULT_POLICIES, lambda: 0.0)
 """Retries after half of the longest wait."""
 LEASE_LOST = ("lease_lost", "The lease has ended, or another client holds the destination.")
 
@@ -248,6 +248,7 @@ def published_state(
         error=None,
         error_category=None,
         error_code=None,
+        not_sent=False,
         settled_at=now,
         due_day=state.due_at.date(),
         lateness_ms=round(lateness.total_seconds() * 1000),
@@ -264,6 +265,7 @@ def failed_state(
         "error": failure.message,
         "error_category": failure.category,
         "error_code": failure.code,
+        "not_sent": failure.not_sent,
         "settled_at": now,
         "due_day": state.due_at.date(),
     }
@@ -286,6 +288,7 @@ def retrying_state(
         error=failure.message,
         error_category=failure.category,
         error_code=failure.code,
+        not_sent=failure.not_sent,
     )
 
 

@@ -104,6 +104,8 @@ VIOLATIONS: list[tuple[str, DestinationState, Mapping[str, Any]]] = [
     ("error_category", QUEUED, {"error_category": ErrorCategory.AUTH}),
     ("error_code", FAILED, {"error_code": None}),
     ("error_code", QUEUED, {"error_code": "AUTH"}),
+    ("not_sent", QUEUED, {"not_sent": True}),
+    ("not_sent", FAILED, {"not_sent": True, "error_category": ErrorCategory.AUTH}),
     ("next_retry_at", RETRYING, NO_FAILURE),
     ("next_retry_at", QUEUED, {"next_retry_at": NOW + DAY, "claimable_at": NOW + DAY}),
     ("next_retry_at", FAILED, {"next_retry_at": NOW}),

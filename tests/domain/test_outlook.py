@@ -40,6 +40,7 @@ def progress_of(state: DestinationState, platform: str = "instagram") -> Progres
         lease_expires_at=state.lease_expires_at,
         error_category=state.error_category,
         error_code=state.error_code,
+        not_sent=state.not_sent,
     )
 
 
@@ -172,7 +173,7 @@ def test_outlook_of_each_state(state: DestinationState, expected: Outlook) -> No
 def test_outlook_follows_the_policy_of_the_platform() -> None:
     policy = RetryPolicy(max_attempts=9, max_age=HOUR)
     policies = RetryPolicies(
-        DEFAULT_POLICIES.by_category,
+        DEFAULT_POLICIES.by_kind,
         MappingProxyType({"x": {ErrorCategory.TRANSIENT: policy}}),
     )
 

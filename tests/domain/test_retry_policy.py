@@ -23,8 +23,8 @@ HOUR = timedelta(hours=1)
 ALMOST_ALL = 1 - 2**-53
 """The largest number that random() returns."""
 
-TRANSIENT = DEFAULT_POLICIES.policy_for("x", ErrorCategory.TRANSIENT)
-RATE_LIMITED = DEFAULT_POLICIES.policy_for("x", ErrorCategory.RATE_LIMITED)
+TRANSIENT = DEFAULT_POLICIES.policy_for("x", ErrorCategory.TRANSIENT, not_sent=False)
+RATE_LIMITED = DEFAULT_POLICIES.policy_for("x", ErrorCategory.RATE_LIMITED, not_sent=False)
 
 
 def seconds(number: float) -> timedelta:
@@ -38,7 +38,7 @@ def wait_before_retry(
     counted: int | None = None,
     age: timedelta = timedelta(),
     retry_after: timedelta | None = None,
-    random: float = 0.5,
+    random: float = 0,
 ) -> timedelta | None:
     """The wait after a failure in a round of the given age; None if the failure is final."""
     if counted is None:
@@ -59,21 +59,20 @@ def wait_before_retry(
 def test_transient_failure_is_retried_four_times_with_growing_waits(
     category: ErrorCategory,
 ) -> None:
-    policy = DEFAULT_POLICIES.policy_for("x", category)
+    policy = DEFAULT_POLICIES.policy_for("x", category, not_sent=False)
     waits = [wait_before_retry(policy, failures=count) for count in range(1, 7)]
     assert waits == [*map(seconds, (15, 30, 60, 120)), None, None]
     waits = [
         wait_before_retry(policy, failures=4, random=random) for random in (0, 0.25, ALMOST_ALL)
     ]
-    assert waits == [*map(seconds, (0, 60, 240))]
+    assert waits == [*map(seconds, (120, 150, 240))]
 
 
 def test_transient_failure_is_final_a_day_after_start_of_round() -> None:
     day = timedelta(days=1)
     assert wait_before_retry(TRANSIENT, age=day - seconds(15)) == seconds(15)
     assert wait_before_retry(TRANSIENT, age=day - seconds(15) + MILLISECOND) is None
-    assert wait_before_retry(TRANSIENT, age=day, random=0) == seconds(0)
-    assert wait_before_retry(TRANSIENT, age=day + MILLISECOND, random=0) is None
+    assert wait_before_retry(TRANSIENT, age=day) is None
 
 
 def test_waits_grow_up_to_cap() -> None:
@@ -92,22 +91,40 @@ def test_transient_failure_ignores_retry_after() -> None:
 @pytest.mark.parametrize(
     ("retry_after", "random", "expected"),
     [
-        (None, 0.5, seconds(15)),
-        (None, 0, seconds(1)),
-        (seconds(0), 0, seconds(1)),
-        (seconds(-5), 0, seconds(1)),
-        (seconds(10), 0.5, seconds(15)),
-        (seconds(20), 0.5, seconds(20)),
-        (seconds(20.0004), 0.5, seconds(20.001)),
-        (timedelta(hours=24), 0.5, timedelta(hours=24)),
-        (timedelta(hours=25), 0.5, timedelta(hours=24)),
-        (timedelta(days=999_999), 0.5, timedelta(hours=24)),
+        (None, 0, seconds(15)),
+        (None, 0.5, seconds(22.5)),
+        (seconds(0), 0, seconds(15)),
+        (seconds(-5), 0, seconds(15)),
+        (seconds(10), 0, seconds(15)),
+        (seconds(20), 0, seconds(20)),
+        (seconds(20), 0.5, seconds(22.5)),
+        (seconds(20.0004), 0, seconds(20.001)),
+        (timedelta(hours=24), 0, timedelta(hours=24)),
+        (timedelta(hours=25), 0, timedelta(hours=24)),
+        (timedelta(days=999_999), 0, timedelta(hours=24)),
     ],
 )
 def test_rate_limit_waits_for_retry_after_within_bounds(
     retry_after: timedelta | None, random: float, expected: timedelta
 ) -> None:
     assert wait_before_retry(RATE_LIMITED, retry_after=retry_after, random=random) == expected
+
+
+def test_rate_limit_waits_at_least_min_wait() -> None:
+    policy = replace(RATE_LIMITED, min_wait=seconds(20))
+    assert wait_before_retry(policy) == seconds(20)
+
+
+def test_failure_that_sent_nothing_is_limited_by_age_alone() -> None:
+    for category in (ErrorCategory.TRANSIENT, ErrorCategory.UNCLASSIFIED):
+        policy = DEFAULT_POLICIES.policy_for("x", category, not_sent=True)
+        waits = [wait_before_retry(policy, failures=count) for count in (1, 2, 7, 8, 99)]
+        assert waits == [*map(seconds, (15, 30, 960, 1800, 1800))]
+        age = timedelta(hours=24) - seconds(15)
+        assert wait_before_retry(policy, age=age) == seconds(15)
+        assert wait_before_retry(policy, age=age + MILLISECOND) is None
+    rate_limited = DEFAULT_POLICIES.policy_for("x", ErrorCategory.RATE_LIMITED, not_sent=True)
+    assert rate_limited == RATE_LIMITED
 
 
 def test_rate_limit_is_not_counted_and_final_after_three_days() -> None:
@@ -124,7 +141,7 @@ def test_rate_limit_is_not_counted_and_final_after_three_days() -> None:
     "category", [ErrorCategory.AUTH, ErrorCategory.CONTENT_REJECTED, ErrorCategory.PERMANENT]
 )
 def test_permanent_failure_is_final(category: ErrorCategory) -> None:
-    policy = DEFAULT_POLICIES.policy_for("x", category)
+    policy = DEFAULT_POLICIES.policy_for("x", category, not_sent=False)
     assert wait_before_retry(policy, random=0) is None
     assert preview_schedule(policy, None) == RetrySchedule((), continues=False)
 
@@ -146,21 +163,21 @@ def expected_schedule(*waits: tuple[float, float], continues: bool = False) -> R
 
 def test_schedule_has_every_wait() -> None:
     assert preview_schedule(TRANSIENT, HOUR) == expected_schedule(
-        (0, 30), (0, 60), (0, 120), (0, 240)
+        (15, 30), (30, 60), (60, 120), (120, 240)
     )
 
 
 def test_schedule_without_limit_of_attempts_ends_when_waits_repeat() -> None:
     latest = (30, 60, 120, 240, 480, 960, 1920, 3600)
     assert preview_schedule(RATE_LIMITED, None) == expected_schedule(
-        *((1, wait) for wait in latest), continues=True
+        *((wait / 2, wait) for wait in latest), continues=True
     )
     assert preview_schedule(RATE_LIMITED, seconds(600)).waits[4:6] == (
         PlannedWait(seconds(600), seconds(600)),
         PlannedWait(seconds(600), seconds(960)),
     )
     constant = replace(RATE_LIMITED, factor=1)
-    assert preview_schedule(constant, None) == expected_schedule((1, 30), continues=True)
+    assert preview_schedule(constant, None) == expected_schedule((15, 30), continues=True)
     slow = preview_schedule(replace(RATE_LIMITED, factor=1.0001), None)
     assert (len(slow.waits), slow.continues) == (100, True)
 
@@ -235,7 +252,7 @@ def test_wait_is_within_all_bounds(
     assert wait % MILLISECOND == timedelta()
     max_backoff = min(policy.cap, policy.max_backoff(failures))
     if not policy.heeds_retry_after:
-        assert timedelta() <= wait <= max_backoff
+        assert max_backoff / 2 - MILLISECOND <= wait <= max_backoff
         return
     assert policy.min_wait <= wait <= policy.max_wait
     assert wait <= max(max_backoff, retry_after or timedelta(), policy.min_wait)

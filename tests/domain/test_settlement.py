@@ -47,7 +47,7 @@ def counts_and_waits(
     *,
     state: DestinationState | None = None,
     history: History | None = None,
-    random: float = 0.5,
+    random: float = 0.0,
     policies: RetryPolicies = DEFAULT_POLICIES,
     retry_after: timedelta | None = None,
 ) -> list[tuple[int, timedelta | None]]:
@@ -103,7 +103,7 @@ def test_retry_after_is_heeded_for_rate_limits_up_to_max_age() -> None:
     day = timedelta(days=1)
     waits = counts_and_waits([C.RATE_LIMITED] * 4, retry_after=day)
     assert waits == [(0, day)] * 3 + [(0, None)]
-    assert counts_and_waits([C.TRANSIENT], retry_after=HOUR, random=0.999) == [(1, 29.97 * SECOND)]
+    assert counts_and_waits([C.TRANSIENT], retry_after=HOUR, random=0.999) == [(1, 29.985 * SECOND)]
 
 
 def test_manual_retry_restarts_limits_and_waits() -> None:
@@ -117,7 +117,7 @@ def test_manual_retry_restarts_limits_and_waits() -> None:
 
 def test_platform_policies_override_defaults() -> None:
     policies = RetryPolicies(
-        DEFAULT_POLICIES.by_category,
+        DEFAULT_POLICIES.by_kind,
         {
             "x": {C.PERMANENT: RetryPolicy(max_attempts=2)},
             "y": {C.TRANSIENT: RetryPolicy(max_attempts=1)},

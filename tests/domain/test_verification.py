@@ -93,8 +93,10 @@ def test_unpublished_post_is_not_retried_beyond_limits(
 
 
 def test_limits_are_those_of_unclassified_failures_on_the_platform() -> None:
-    exceptions = {"x": {ErrorCategory.UNCLASSIFIED: RetryPolicy(max_attempts=1)}}
-    decider = RetryDecider(RetryPolicies(DEFAULT_POLICIES.by_category, exceptions), lambda: 0.5)
+    policies = RetryPolicies(
+        DEFAULT_POLICIES.by_kind, {"x": {ErrorCategory.UNCLASSIFIED: RetryPolicy(max_attempts=1)}}
+    )
+    decider = RetryDecider(policies, lambda: 0.0)
     assert verify(VERIFIED, F.NOT_PUBLISHED, retry_decider=decider) == Transition(
         state=failed_state(VERIFIED, NOT_PUBLISHED, DURING_LEASE)
     )

@@ -78,6 +78,7 @@ async def failure(
 ) -> tuple[ErrorCategory, str]:
     with pytest.raises(NotPublished) as caught:
         await load(*media, handle=handle)
+    assert caught.value.not_sent is (caught.value.category is ErrorCategory.TRANSIENT)
     return caught.value.category, caught.value.message
 
 

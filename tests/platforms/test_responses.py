@@ -107,6 +107,7 @@ async def test_status_decides_unless_the_platform_has_its_own_table(status: int)
         assert (error.category, error.code) == (CERTAIN[status], f"HTTP_{status}")
         assert error.message.startswith(f"The platform answered {status}: it ")
         assert error.retry_after == timedelta(seconds=7)
+        assert not error.not_sent
     else:
         assert isinstance(error, OutcomeUnknown)
         assert str(error) == (
@@ -132,6 +133,7 @@ async def test_failure_before_the_request_is_certain() -> None:
             with pytest.raises(NotPublished) as caught:
                 await send(client, post(url), now=NOW, read_refusal=known_refusal)
             assert (caught.value.category, caught.value.code) == (category, code)
+            assert caught.value.not_sent is (category is ErrorCategory.TRANSIENT)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +258,20 @@ def test_unknown_outcome_of_a_preparing_call_is_a_certain_failure(
         "NO_ANSWER",
         message,
     )
-    assert (error.http_status, error.raw) == (http_status, None)
+    assert (error.http_status, error.raw, error.not_sent) == (http_status, None, True)
+
+
+@pytest.mark.parametrize("category", ErrorCategory)
+def test_temporary_failure_of_a_preparing_call_has_not_sent_the_post(
+    category: ErrorCategory,
+) -> None:
+    failure = NotPublished(category, "REFUSED", "No.")
+    with pytest.raises(NotPublished) as caught, convert_unknown_outcome("Nothing was sent."):
+        raise failure
+
+    assert caught.value is failure
+    temporary = (ErrorCategory.TRANSIENT, ErrorCategory.RATE_LIMITED)
+    assert failure.not_sent is (category in temporary)
 
 
 def test_response_of_a_preparing_call_is_kept_on_request() -> None:

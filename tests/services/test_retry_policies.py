@@ -19,8 +19,8 @@ def test_file_overrides_only_the_policies_it_names(tmp_path: Path) -> None:
     file = tmp_path / "retries.toml"
     file.write_text("[platforms.'été'.transient]\nmax_attempts = 9\n", encoding="utf-8")
     policies = load_retry_policies(file)
-    assert policies.policy_for("été", ErrorCategory.TRANSIENT).max_attempts == 9
-    assert policies.policy_for("x", ErrorCategory.TRANSIENT).max_attempts == 5
+    assert policies.policy_for("été", ErrorCategory.TRANSIENT, not_sent=False).max_attempts == 9
+    assert policies.policy_for("x", ErrorCategory.TRANSIENT, not_sent=False).max_attempts == 5
 
 
 @pytest.mark.parametrize(

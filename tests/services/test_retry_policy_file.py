@@ -3,11 +3,12 @@
 import tomllib
 from dataclasses import replace
 from datetime import timedelta
+from itertools import product
 
 import pytest
 
 from app.domain.destinations import ErrorCategory
-from app.domain.retry_policy import DEFAULT_POLICIES, NO_RETRY, RetryPolicies, RetryPolicy
+from app.domain.retry_policy import DEFAULT_POLICIES, NO_RETRY, NOT_SENT, RetryPolicies, RetryPolicy
 from app.services.retry_policies import parse_policies
 from tests.domain.errors import input_error
 
@@ -18,11 +19,22 @@ def load_policies(text: str) -> RetryPolicies:
     return parse_policies(tomllib.loads(text))
 
 
-@pytest.mark.parametrize("text", ["", "[categories]", "[platforms.x]", "[categories.auth]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[categories]",
+        "[platforms.x]",
+        "[categories.auth]",
+        "[not_sent]",
+        "[platforms.x.not_sent]",
+    ],
+)
 def test_empty_tables_leave_defaults(text: str) -> None:
     policies = load_policies(text)
-    for category in ErrorCategory:
-        assert policies.policy_for("x", category) == DEFAULT_POLICIES.policy_for("x", category)
+    for category, not_sent in product(ErrorCategory, (False, True)):
+        default = DEFAULT_POLICIES.policy_for("x", category, not_sent=not_sent)
+        assert policies.policy_for("x", category, not_sent=not_sent) == default
 
 
 def test_tables_override_defaults_key_by_key() -> None:
@@ -52,7 +64,7 @@ def test_tables_override_defaults_key_by_key() -> None:
     transient = RetryPolicy(
         base=timedelta(seconds=10), factor=3, cap=timedelta(seconds=600), max_attempts=8
     )
-    rate_limited = DEFAULT_POLICIES.policy_for("x", C.RATE_LIMITED)
+    rate_limited = DEFAULT_POLICIES.policy_for("x", C.RATE_LIMITED, not_sent=False)
     expected = {
         ("x", C.TRANSIENT): transient,
         ("instagram", C.TRANSIENT): replace(
@@ -70,7 +82,29 @@ def test_tables_override_defaults_key_by_key() -> None:
         ("my.own", C.RATE_LIMITED): replace(rate_limited, counts_attempts=True, factor=1.5),
         ("instagram", C.RATE_LIMITED): rate_limited,
     }
-    assert {key: policies.policy_for(*key) for key in expected} == expected
+    assert {key: policies.policy_for(*key, not_sent=False) for key in expected} == expected
+
+
+def test_not_sent_has_a_policy_of_its_own_that_platforms_override() -> None:
+    policies = load_policies(
+        """
+        [categories.transient]
+        base_seconds = 10
+
+        [not_sent]
+        max_age_seconds = 3600
+
+        [platforms.mastodon.not_sent]
+        cap_seconds = 300
+        """
+    )
+    not_sent = replace(DEFAULT_POLICIES.by_kind[NOT_SENT], max_age=timedelta(hours=1))
+    own = replace(not_sent, cap=timedelta(minutes=5))
+    for category in (C.TRANSIENT, C.UNCLASSIFIED):
+        assert policies.policy_for("x", category, not_sent=True) == not_sent
+        assert policies.policy_for("mastodon", category, not_sent=True) == own
+    transient = policies.policy_for("mastodon", C.TRANSIENT, not_sent=False)
+    assert transient == RetryPolicy(base=timedelta(seconds=10))
 
 
 CATEGORIES = "transient, rate_limited, auth, content_rejected, permanent, unclassified"
@@ -87,11 +121,15 @@ BOOLEAN = "must be true or false"
 @pytest.mark.parametrize(
     ("text", "argument", "problem"),
     [
-        ("retries = 5", "retries", "is unknown; there is categories, platforms"),
+        ("retries = 5", "retries", "is unknown; there is categories, not_sent, platforms"),
         ("categories = 5", "categories", "must be a table"),
         ("[[platforms]]", "platforms", "must be a table"),
         ("[platforms]\nx = true", "platforms.x", "must be a table"),
         ("[categories.other]", "categories.other", f"is unknown; there is {CATEGORIES}"),
+        ("[categories.not_sent]", "categories.not_sent", f"is unknown; there is {CATEGORIES}"),
+        ("[platforms.x.y]", "platforms.x.y", f"is unknown; there is {CATEGORIES}, not_sent"),
+        ("not_sent = 5", "not_sent", "must be a table"),
+        ("[not_sent]\nbase = 5", "not_sent.base", f"is unknown; there is {KEYS}"),
         ("[platforms.x]\nauth = []", "platforms.x.auth", "must be a table"),
         (
             "[platforms.x.auth]\nbase = 5",

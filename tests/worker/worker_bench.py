@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -16,7 +16,7 @@ from app.domain.accounts import AccountPublisher
 from app.domain.attempts import Attempt, AttemptKind, Publication
 from app.domain.destinations import DestinationState, DestinationStatus, Outcome
 from app.domain.ids import AccountId, DestinationId, IdFactory, PostId, WorkspaceId
-from app.domain.retry_policy import DEFAULT_POLICIES
+from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies
 from app.domain.settlement import RetryDecider
 from app.platforms.protocol import (
     AccountIdentity,
@@ -47,6 +47,15 @@ TIMEOUT_SECONDS = 30
 """Longest time that any step takes on a busy machine; only a failing test takes that long."""
 
 SECOND = timedelta(seconds=1)
+_MILLISECOND = timedelta(milliseconds=1)
+IMMEDIATE_RETRIES = RetryPolicies(
+    {
+        kind: replace(policy, base=_MILLISECOND, cap=_MILLISECOND)
+        for kind, policy in DEFAULT_POLICIES.by_kind.items()
+    }
+)
+"""The default limits without backoff."""
+
 PUBLICATION = Publication(platform_post_id="42", platform_post_url=None, published_at=NOW)
 
 
@@ -109,6 +118,7 @@ class WorkerBench:
     publish_timeout: timedelta = timedelta(seconds=TIMEOUT_SECONDS)
     lookup_timeout: timedelta = timedelta(seconds=TIMEOUT_SECONDS)
     stats: WorkerStats = field(default_factory=WorkerStats)
+    policies: RetryPolicies = IMMEDIATE_RETRIES
 
     def context(self, name: str = "worker-1") -> WorkerContext:
         sandbox = Sandbox(
@@ -125,7 +135,7 @@ class WorkerBench:
             reports=ReportService(
                 database=self.database,
                 publisher=OPERATOR_PUBLISHER,
-                retry_decider=RetryDecider(DEFAULT_POLICIES, lambda: 0.0),
+                retry_decider=RetryDecider(self.policies, lambda: 0.0),
                 new_id=self.new_id,
                 clock=self.clock.now,
             ),

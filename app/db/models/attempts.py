@@ -8,6 +8,7 @@ from sqlalchemy import (
     Index,
     Integer,
     and_,
+    false,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -31,6 +32,11 @@ class Attempt(Base):
         check("message", "(outcome IN ('failed', 'unknown')) = (message IS NOT NULL)"),
         check("category", "(message IS NULL) = (category IS NULL)"),
         check("code", "(message IS NULL) = (code IS NULL)"),
+        check(
+            "not_sent",
+            "NOT not_sent OR"
+            " COALESCE(category IN ('transient', 'rate_limited', 'unclassified'), 1 = 0)",
+        ),
         # Log of a destination.
         Index(None, "workspace_id", "destination_id", "started_at", "id"),
         partial_index(
@@ -71,6 +77,7 @@ class Attempt(Base):
     worker: Mapped[str | None]
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
+    not_sent: Mapped[bool] = mapped_column(server_default=false())
     account_id: Mapped[int | None]
     """Account of the destination."""
     platform: Mapped[str | None]

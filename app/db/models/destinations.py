@@ -56,6 +56,11 @@ class Destination(Base):
         check("error_category", "(error IS NULL) = (error_category IS NULL)"),
         check("error_code", "(error IS NULL) = (error_code IS NULL)"),
         check(
+            "not_sent",
+            "NOT not_sent OR"
+            " COALESCE(error_category IN ('transient', 'rate_limited', 'unclassified'), 1 = 0)",
+        ),
+        check(
             "next_retry_at", "next_retry_at IS NULL OR (status = 'queued' AND error IS NOT NULL)"
         ),
         check("round_started_at", "(due_at IS NULL) = (round_started_at IS NULL)"),
@@ -303,6 +308,7 @@ class Destination(Base):
     forced_rounds: Mapped[int] = mapped_column(server_default=text("0"))
     is_mirrored: Mapped[bool] = mapped_column(server_default=false())
     """True in a mirror: copy of the workspace's kind, which never changes."""
+    not_sent: Mapped[bool] = mapped_column(server_default=false())
 
 
 POST_JOIN = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)

@@ -239,7 +239,9 @@ def attempt_from_row(row: Record, relation: str | None = None) -> DomainAttempt:
 
 
 def _attempt_row(destination: DomainDestination, attempt: DomainAttempt) -> ColumnValues:
-    failure: ColumnValues = dict.fromkeys((*_FAILURE_FIELDS, "retry_after_ms"))
+    failure: ColumnValues = dict.fromkeys((*_FAILURE_FIELDS, "retry_after_ms")) | {
+        "not_sent": False
+    }
     if attempt.failure is not None:
         retry_after = attempt.failure.retry_after
         failure = {

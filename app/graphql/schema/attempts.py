@@ -36,6 +36,10 @@ class Attempt:
     retry_after_seconds: float | None = field(
         description="Seconds that the platform asked to wait; null if it did not ask."
     )
+    not_sent: bool = field(
+        description="True if the attempt failed before the post was sent, so that only its age ends the"
+        " retries."
+    )
     worker: str | None = field(description="Name that the publisher gave its worker.")
     started_at: datetime = field(description="UTC time of the start, before the platform call.")
     finished_at: datetime | None = field(

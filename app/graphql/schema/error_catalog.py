@@ -6,6 +6,7 @@ from datetime import timedelta
 import strawberry
 from strawberry import field
 
+from app.domain.attempts import check_not_sent
 from app.domain.destinations import ErrorCategory
 from app.domain.diagnosis import ADVICE, ErrorSource, NextAction
 from app.domain.errors import ErrorCode, concrete_errors
@@ -77,12 +78,19 @@ def catalog_entries(part: CatalogPart | None) -> list[ErrorCatalogEntry]:
 
 
 def preview_retries(
-    info: Info, platform: str, category: ErrorCategory, retry_after_seconds: int | None
+    info: Info,
+    platform: str,
+    category: ErrorCategory,
+    retry_after_seconds: int | None,
+    *,
+    not_sent: bool,
 ) -> RetrySchedulePreview:
-    """Preview automatic retries; raises InvalidInput for an invalid platform or negative seconds."""
+    """Preview automatic retries; raises InvalidInput for an invalid argument."""
     validate_text(platform, "platform", max_length=MAX_SEARCH_LENGTH)
     validate_not_negative("retryAfterSeconds", retry_after_seconds)
-    policy = info.context.app_state.retry_policies.policy_for(platform, category)
+    check_not_sent(category, not_sent=not_sent)
+    policies = info.context.app_state.retry_policies
+    policy = policies.policy_for(platform, category, not_sent=not_sent)
     schedule = preview_schedule(policy, timedelta(seconds=retry_after_seconds or 0))
     retries = bool(schedule.waits)
     return RetrySchedulePreview(

@@ -515,8 +515,12 @@ class Query:
             int | None,
             argument(description="Seconds that the platform asks to wait after each failure."),
         ] = None,
+        not_sent: Annotated[
+            bool,
+            argument(description="True for failures after which the post was certainly not sent."),
+        ] = False,
     ) -> RetrySchedulePreview | None:
-        return preview_retries(info, platform, category, retry_after_seconds)
+        return preview_retries(info, platform, category, retry_after_seconds, not_sent=not_sent)
 
 
 def _account_criteria(filters: AccountFilterInput | None) -> AccountCriteria:

@@ -68,6 +68,7 @@ class BlueskyCredentials(msgspec.Struct, frozen=True, rename="camel"):
                 ErrorCategory.TRANSIENT,
                 "CREDENTIALS_CHANGED",
                 "The credentials of the account were changed before the post was sent.",
+                not_sent=True,
             )
         return self.session
 

@@ -58,9 +58,14 @@ def test_catalog_codes_are_unique() -> None:
 
 
 PREVIEW = """
-query($platform: String!, $category: ErrorCategory!, $retryAfterSeconds: Int) {
+query(
+  $platform: String!, $category: ErrorCategory!, $retryAfterSeconds: Int, $notSent: Boolean = false
+) {
   previewRetrySchedule(
-    platform: $platform, category: $category, retryAfterSeconds: $retryAfterSeconds
+    platform: $platform
+    category: $category
+    retryAfterSeconds: $retryAfterSeconds
+    notSent: $notSent
   ) {
     retries maxAttempts givesUpAfterSeconds continues
     waits { afterAttempt earliestSeconds latestSeconds }
@@ -72,7 +77,7 @@ query($platform: String!, $category: ErrorCategory!, $retryAfterSeconds: Int) {
 @pytest.mark.parametrize(
     ("category", "expected", "waits"),
     [
-        ("TRANSIENT", (True, 5, 24 * 60 * 60, False), [(0, 30), (0, 60), (0, 120), (0, 240)]),
+        ("TRANSIENT", (True, 5, 24 * 60 * 60, False), [(15, 30), (30, 60), (60, 120), (120, 240)]),
         ("RATE_LIMITED", (True, None, 72 * 60 * 60, True), [*[(2000, 2000)] * 7, (2000, 3600)]),
         ("AUTH", (False, 1, None, False), []),
     ],
@@ -91,6 +96,17 @@ async def test_preview_shows_retry_schedule_of_category(
     }
 
 
+async def test_preview_shows_retry_schedule_of_failures_before_sending(acme: Tenant) -> None:
+    data = await acme.client.query(PREVIEW, platform="x", category="TRANSIENT", notSent=True)
+    preview = data["previewRetrySchedule"]
+    names = ("retries", "maxAttempts", "givesUpAfterSeconds", "continues")
+    assert [preview[name] for name in names] == [True, None, 24 * 60 * 60, True]
+    assert [wait["latestSeconds"] for wait in preview["waits"]] == [
+        *(30 * 2**index for index in range(7)),
+        3600,
+    ]
+
+
 async def test_invalid_preview_argument_is_rejected_by_name(acme: Tenant) -> None:
     right = {"platform": "x", "category": "AUTH"}
     assert await acme.client.expect_error(PREVIEW, **right | {"platform": "a\0b"}) == (
@@ -102,6 +118,12 @@ async def test_invalid_preview_argument_is_rejected_by_name(acme: Tenant) -> Non
         "VALIDATION_ERROR",
         "retryAfterSeconds",
         "retryAfterSeconds must not be negative; it is -1.",
+    )
+    assert await acme.client.expect_error(PREVIEW, **right, notSent=True) == (
+        "VALIDATION_ERROR",
+        "notSent",
+        "notSent is only allowed with TRANSIENT, RATE_LIMITED, UNCLASSIFIED. Failures of the category AUTH"
+        " are not retried automatically.",
     )
     longest = {"platform": "x", "category": "RATE_LIMITED", "retryAfterSeconds": 2**31 - 1}
     data = await acme.client.query(PREVIEW, **longest)

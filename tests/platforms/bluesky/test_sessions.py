@@ -212,7 +212,7 @@ async def test_login_without_an_answer_certainly_publishes_nothing(
         error = await setup.failed_publish(NotPublished)
 
     assert (error.category, error.code) == (ErrorCategory.TRANSIENT, "NO_ANSWER")
-    assert (error.http_status, error.raw) == (http_status, None)
+    assert (error.http_status, error.raw, error.not_sent) == (http_status, None, True)
     assert message in error.message
 
 
@@ -231,7 +231,7 @@ async def test_unavailable_refresh_does_not_cost_a_login(
         setup.pds.script(REFRESH_SESSION, answer)
         error = await setup.failed_publish(NotPublished)
 
-        assert error.category is category
+        assert (error.category, error.not_sent) == (category, True)
         assert setup.pds.methods == [PUT_RECORD, REFRESH_SESSION]
 
 

@@ -181,6 +181,7 @@ async def test_unreachable_instance_has_certainly_published_nothing() -> None:
 
     assert isinstance(error, NotPublished)
     assert refusal_details(error) == (TRANSIENT, "CONNECTION_FAILED", None, None)
+    assert error.not_sent
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,12 @@ class ReportFailedInput(LeaseTokenInput):
     raw: str | None = optional(
         "Response of the platform, redacted and truncated. Reading it from the attempt needs the scope RAW."
     )
+    not_sent: bool = field(
+        default=False,
+        description="True if the post was certainly not sent to the platform, for example because a login got"
+        " no answer. The age of the destination limits its retries, not their number. Only with TRANSIENT,"
+        " RATE_LIMITED and UNCLASSIFIED, and not with `outcomeUnknown`.",
+    )
     outcome_unknown: bool = field(
         default=False,
         description="True if the platform gave no answer and the post may be on the platform. It is not"
@@ -120,6 +126,11 @@ class ReportFailedInput(LeaseTokenInput):
 
     def to_failure(self) -> Failure:
         """Validate the values; raises InvalidInput, naming the field, for an invalid one."""
+        if self.not_sent and self.outcome_unknown:
+            raise InvalidInput(
+                "notSent and outcomeUnknown contradict each other. Set at most one of them.",
+                argument="notSent",
+            )
         return validate_failure(self.category, self.message, passed_fields(self, FailureDetails))
 
 

@@ -109,11 +109,21 @@ class RecordResultInput(PublicationInput):
         "Response of the platform, redacted and truncated. Reading it from the attempt needs the scope RAW."
         " Not for PUBLISHED."
     )
+    not_sent: bool = field(
+        default=False,
+        description="True if the post was certainly not sent to the platform, as in `reportFailed`. Only with"
+        " FAILED.",
+    )
     started_at: datetime | None = optional("UTC time of the platform call; default now.")
     worker: str | None = optional(WORKER_DESCRIPTION)
 
     def to_outcome(self, now: datetime) -> Publication | Failure:
         """Validate the values; raises InvalidInput if one is missing or belongs to another outcome."""
+        if self.not_sent and self.outcome is not ResultOutcome.FAILED:
+            raise InvalidInput(
+                f"notSent is only allowed with FAILED, not with {self.outcome.name}.",
+                argument="notSent",
+            )
         if self.outcome is ResultOutcome.PUBLISHED:
             reject_arguments(
                 "is not allowed with PUBLISHED.",

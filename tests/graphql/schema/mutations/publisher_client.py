@@ -53,8 +53,8 @@ PAYLOAD_FIELDS = {
 }
 LOG_QUERY = """query ($postId: UUID!) { post(postId: $postId) { status destinations {
   status outcome platformPostUrl platformPostId publishedAt error errorCategory errorCode attempts
-  attemptLog { number kind outcome category code message httpStatus retryAfterSeconds worker
-    startedAt finishedAt }
+  attemptLog { number kind outcome category code message httpStatus retryAfterSeconds notSent
+    worker startedAt finishedAt }
 } } }"""
 
 

@@ -17,6 +17,8 @@ from tests.graphql.schema.mutations.publisher_client import (
     seconds_after_now,
 )
 
+NOT_SENT = {"category": "TRANSIENT", "notSent": True}
+
 
 async def test_expired_lease_without_start_is_claimable_again(publisher: PublisherClient) -> None:
     await publisher.add_post()
@@ -83,12 +85,15 @@ async def test_late_publication_settles_destination_claimed_by_another_publisher
     }
 
 
-async def test_late_failure_is_only_logged(publisher: PublisherClient) -> None:
+@pytest.mark.parametrize("failure", [{"category": "PERMANENT"}, NOT_SENT])
+async def test_late_failure_is_only_logged(
+    publisher: PublisherClient, failure: dict[str, object]
+) -> None:
     post = await publisher.add_post()
     token = await publisher.lost_token()
     await verify_lost_lease(publisher, "STILL_UNKNOWN")
     before = await publisher.destination_log(post)
-    arguments = {"leaseToken": token, "category": "PERMANENT", "message": "No."}
+    arguments = {"leaseToken": token, "message": "No.", **failure}
 
     reports = [await publisher.call("reportFailed", **arguments) for _ in range(2)]
 

@@ -115,6 +115,7 @@ async def test_claim_start_and_report_publish_a_post(publisher: PublisherClient)
                 "message": None,
                 "httpStatus": None,
                 "retryAfterSeconds": None,
+                "notSent": False,
                 "worker": "w1",
                 "startedAt": seconds_after_now(1),
                 "finishedAt": seconds_after_now(3),

@@ -147,6 +147,19 @@ async def test_external_result_counts_once(publisher: PublisherClient) -> None:
     )
 
 
+async def test_external_failures_before_sending_do_not_count(publisher: PublisherClient) -> None:
+    post = await publisher.add_post()
+    failure = {"outcome": "FAILED", "category": "TRANSIENT", "message": "No.", "notSent": True}
+
+    for number in range(1, 7):
+        arguments = result_input(post, attemptKey=f"job-{number}", **failure)
+        report = await publisher.call("recordResult", **arguments)
+
+    assert (report["attempts"], report["willRetry"]) == (6, True)
+    log = (await publisher.destination_log(post))["attemptLog"]
+    assert [attempt["notSent"] for attempt in log] == [True] * 6
+
+
 async def test_external_result_needs_free_destination_of_submitted_post(
     publisher: PublisherClient,
 ) -> None:
@@ -178,6 +191,9 @@ async def test_external_result_rejects_fields_of_other_outcomes(publisher: Publi
         *(({name: "No."}, name) for name in ("message", "code", "raw")),
         *(({name: 0}, name) for name in ("httpStatus", "retryAfterSeconds")),
         ({"category": "AUTH"}, "category"),
+        ({"notSent": True}, "notSent"),
+        (UNKNOWN | {"notSent": True}, "notSent"),
+        (FAILED | {"notSent": True}, "notSent"),
         ({"outcome": "FAILED"}, "category"),
         ({"outcome": "FAILED", "category": "AUTH"}, "message"),
         (FAILED | {"retryAfterSeconds": -1}, "retryAfterSeconds"),

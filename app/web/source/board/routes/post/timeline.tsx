@@ -111,6 +111,7 @@ function Entries({ destination, variables, ids, fetchKey }: EntriesProps) {
               message
               httpStatus
               retryAfterSeconds
+              notSent
               worker
               raw @include(if: $canReadRaw)
             }
@@ -264,11 +265,12 @@ function durationWords(milliseconds: Attempt["durationMs"]): string {
   return milliseconds < 1_000 ? " in less than 1 s" : ` after ${duration(milliseconds)}`;
 }
 
-function details({ category, code, httpStatus, retryAfterSeconds }: Attempt): string {
+function details({ category, code, httpStatus, retryAfterSeconds, notSent }: Attempt): string {
   return [
     category && categoryWords(category),
     code,
     httpStatus && `HTTP ${httpStatus}`,
+    notSent && "not sent",
     retryAfterSeconds && `the platform asked to wait ${duration(retryAfterSeconds * 1_000)}`,
   ]
     .filter(Boolean)
