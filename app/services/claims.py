@@ -1,41 +1,43 @@
 """Claims: publishers lease due destinations, and unknown outcomes to verify. Reports are in reports.py."""
 
 import math
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from app.db.core.database import Database, Reader
 from app.db.repositories.attempts import attempts_by_destination_id
 from app.db.repositories.claims import (
+    ClaimableWorkspace,
     ClaimGroup,
     ClaimTime,
+    LockedDestination,
+    accounts_to_claim_from,
     lock_destinations,
-    readable_accounts_to_claim_from,
     workspaces_to_claim_from,
-    workspaces_with_unreadable_secrets,
 )
-from app.domain.accounts import Account, AccountPublisher, blocking_message, blocking_reason
+from app.domain.accounts import Account, AccountPublisher, blocking_reason
 from app.domain.destinations import Destination, DestinationState
 from app.domain.errors import ServiceUnavailable
-from app.domain.ids import DestinationId, IdFactory, PostId, WorkspaceId
+from app.domain.ids import AccountId, DestinationId, IdFactory, WorkspaceId
 from app.domain.leases import Lease
 from app.domain.operations import CLAIM_VERIFICATIONS
 from app.domain.posts import Post
 from app.domain.times import Clock
-from app.domain.transitions import auth_failed, claimed, verification_claimed
+from app.domain.transitions import claimed, verification_claimed
 from app.services.unit_of_work import Publisher, UnitOfWork, run_in_transaction
 
 K = TypeVar("K")
 T = TypeVar("T")
 
-DestinationRef: TypeAlias = tuple[PostId, DestinationId]
-
 _MAX_CLAIM_WORKSPACES = 256
 """Maximum workspaces that one claim considers; with more, it starts at a random one."""
+
+_MAX_CLAIM_ACCOUNTS = 256
+"""Maximum accounts of a workspace that one claim considers; with more, it starts at a random one."""
 
 CLAIM_POLL_INTERVAL = timedelta(milliseconds=250)
 """Interval at which a waiting claim checks for due destinations."""
@@ -53,7 +55,7 @@ class ClaimRequest:
 
     @property
     def groups(self) -> Sequence[ClaimGroup]:
-        """Destinations that get equal shares of the limit."""
+        """Destinations of each publisher, on each of the platforms or on all."""
         platforms = [None] if self.platforms is None else list(dict.fromkeys(self.platforms))
         return [
             ClaimGroup(publisher, platform)
@@ -111,9 +113,9 @@ class ClaimService:
     clock: Clock
 
     async def claim_destinations(self, request: ClaimRequest) -> list[Claim]:
-        """Lease due destinations, the longest due first, in fair shares of each workspace and group.
+        """Lease due destinations, on each account the longest due first.
 
-        Destinations on accounts that cannot publish fail instead, as periodic maintenance would fail them.
+        Workspaces have fair shares, and so have the accounts of each workspace.
         """
         return await self._claim(request, _DUE)
 
@@ -122,7 +124,7 @@ class ClaimService:
         return await self._claim(request, _UNKNOWN)
 
     async def _claim(self, request: ClaimRequest, queue: _Queue) -> list[Claim]:
-        """Claim in one transaction for each workspace; workspaces and groups share the limit fairly."""
+        """Claim in one transaction for each workspace; the workspaces share the limit fairly."""
         now, rotation_start = self.clock(), WorkspaceId(self.new_id())
         workspaces = await workspaces_to_claim_from(
             self.database.all_workspaces,
@@ -134,91 +136,86 @@ class ClaimService:
             limit=_MAX_CLAIM_WORKSPACES,
         )
 
-        groups = await self._groups_by_workspace(request, queue, workspaces, now)
-
-        async def claim(workspace_id: WorkspaceId, limit: int) -> list[Claim]:
-            write_context = self.publisher.write_context(workspace_id, queue.operation, now)
-            work = partial(self._lock_and_lease, request, groups[workspace_id], queue, limit)
-            return await run_in_transaction(self.database, write_context, work)
+        async def claim(workspace: ClaimableWorkspace, limit: int) -> list[Claim]:
+            return await self._claim_in_workspace(request, queue, workspace, limit, now)
 
         # Rotated once more: the ids of few workspaces divide the range of ids into unequal parts.
-        with_work = _rotate([each for each in workspaces if groups[each]], rotation_start)
-        return await _distribute_fairly(with_work, request.limit, claim)
+        return await _distribute_fairly(_rotate(workspaces, rotation_start), request.limit, claim)
 
-    async def _groups_by_workspace(
+    async def _claim_in_workspace(
         self,
         request: ClaimRequest,
         queue: _Queue,
-        workspace_ids: Sequence[WorkspaceId],
-        now: datetime,
-    ) -> Mapping[WorkspaceId, Sequence[ClaimGroup]]:
-        """Return the groups of each workspace; with unreadable secrets, those of its accounts."""
-        groups = dict.fromkeys(workspace_ids, request.groups)
-        if self.key_ids is None or not workspace_ids:
-            return groups
-        for workspace_id in await workspaces_with_unreadable_secrets(
-            self.database.all_workspaces, workspace_ids, self.key_ids
-        ):
-            groups[workspace_id] = await readable_accounts_to_claim_from(
-                self.database.reader(workspace_id),
-                queue.claim_time,
-                now,
-                groups=request.groups,
-                key_ids=self.key_ids,
-            )
-        return groups
-
-    async def _lock_and_lease(
-        self,
-        request: ClaimRequest,
-        groups: Sequence[ClaimGroup],
-        queue: _Queue,
+        workspace: ClaimableWorkspace,
         limit: int,
-        uow: UnitOfWork,
+        now: datetime,
     ) -> list[Claim]:
-        locked: dict[ClaimGroup, list[DestinationRef]] = {group: [] for group in groups}
+        """Claim in one transaction; the accounts of the workspace share the limit fairly."""
+        random_id = self.new_id()
+        accounts = await accounts_to_claim_from(
+            self.database.reader(workspace.id),
+            queue.claim_time,
+            now,
+            publishers=request.publishers,
+            platforms=request.platforms,
+            key_ids=self.key_ids,
+            rotation_start=AccountId(random_id.int % workspace.next_account_id),
+            limit=_MAX_CLAIM_ACCOUNTS,
+        )
+        if not accounts:
+            return []
 
-        async def lock(group: ClaimGroup, share: int) -> list[DestinationRef]:
-            # Selects those again that this transaction has already locked.
-            destinations = await lock_destinations(
+        async def work(uow: UnitOfWork) -> list[Claim]:
+            destinations = await self._lock(queue, _rotate(accounts, random_id), limit, uow)
+            return await self._lease(request, queue, destinations, uow)
+
+        write_context = self.publisher.write_context(workspace.id, queue.operation, now)
+        return await run_in_transaction(self.database, write_context, work)
+
+    async def _lock(
+        self, queue: _Queue, account_ids: Sequence[AccountId], limit: int, uow: UnitOfWork
+    ) -> list[LockedDestination]:
+        """Lock up to `limit` destinations, in equal shares of the accounts as far as each has enough."""
+        locked: list[LockedDestination] = []
+        waiting = deque(account_ids)
+        while waiting and len(locked) < limit:
+            remaining = limit - len(locked)
+            batch = [waiting.popleft() for _ in range(min(remaining, len(waiting)))]
+            share = remaining // len(batch)
+            found = await lock_destinations(
                 uow.reader,
                 queue.claim_time,
                 uow.write_context.now,
-                group=group,
-                key_ids=self.key_ids or (),
-                limit=len(locked[group]) + share,
+                account_ids=batch,
+                locked_ids=[each.id for each in locked],
+                key_ids=self.key_ids,
+                limit_per_account=share,
             )
-            added = [each for each in destinations if each not in locked[group]][:share]
-            locked[group] += added
-            return added
-
-        destinations = await _distribute_fairly(_rotate(groups, self.new_id()), limit, lock)
-        return await self._lease(request, queue, destinations, uow)
+            locked += found
+            counts = Counter(each.account_id for each in found)
+            waiting += [account_id for account_id in batch if counts[account_id] == share]
+        return locked
 
     async def _lease(
         self,
         request: ClaimRequest,
         queue: _Queue,
-        destinations: Sequence[DestinationRef],
+        destinations: Sequence[LockedDestination],
         uow: UnitOfWork,
     ) -> list[Claim]:
-        """Lease the locked destinations, or fail those whose account cannot publish; return the claims."""
+        """Lease the locked destinations, except on accounts that cannot post any more."""
         now = uow.write_context.now
         expires_at = now + request.lease_duration
-        posts = await uow.load_posts({post_id for post_id, _ in destinations})
-        accounts = await uow.load_accounts(
-            {posts[post_id].destination(id_).account_id for post_id, id_ in destinations}
-        )
+        posts = await uow.load_posts({each.post_id for each in destinations})
+        accounts = await uow.load_accounts({each.account_id for each in destinations})
         leases: list[Lease] = []
-        for post_id, destination_id in destinations:
-            destination, token = posts[post_id].destination(destination_id), self.new_id()
-            reason = blocking_reason(accounts[destination.account_id].access, now)
-            if queue is _DUE and reason is not None:
-                state = auth_failed(destination.state, blocking_message(reason), now)
-            else:
-                state = queue.lease(destination.state, token, expires_at)
-                workspace_id = uow.write_context.workspace_id
-                leases.append(Lease(workspace_id, post_id, destination_id, state.fence, token))
+        for account_id, post_id, destination_id in destinations:
+            if queue is _DUE and blocking_reason(accounts[account_id].access, now) is not None:
+                continue
+            token = self.new_id()
+            state = queue.lease(posts[post_id].destination(destination_id).state, token, expires_at)
+            workspace_id = uow.write_context.workspace_id
+            leases.append(Lease(workspace_id, post_id, destination_id, state.fence, token))
             posts[post_id] = posts[post_id].with_state(destination_id, state, now)
         await uow.save_posts(list(posts.values()))
         starts: Mapping[DestinationId, AttemptStart] = {}

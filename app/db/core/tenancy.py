@@ -15,6 +15,7 @@ from sqlalchemy import (
     Insert,
     Join,
     Label,
+    Lateral,
     Select,
     Table,
     TableValuedAlias,
@@ -225,7 +226,7 @@ def _reads_other_source(element: ExternallyTraversible) -> bool:
     """Return whether the element reads from a source besides its child elements."""
     if isinstance(element, Join):
         return element.isouter or element.full
-    if isinstance(element, Subquery):
+    if isinstance(element, Subquery | Lateral):
         return False  # its SELECT is restricted
     if isinstance(element, ColumnClause):
         return element.is_literal and element.name != "*"  # as in count(*)

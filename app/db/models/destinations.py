@@ -260,6 +260,14 @@ class Destination(Base):
             "id",
             where="claimable_at IS NOT NULL",
         ),
+        # Claims on an account, the earliest first.
+        partial_index(
+            "ix_destination_account_claimable",
+            "account_id",
+            "claimable_at",
+            "id",
+            where="claimable_at IS NOT NULL",
+        ),
         # Filter by the time of the outcome.
         index_of_values("ix_destination_settled_at", "settled_at", "id"),
     )

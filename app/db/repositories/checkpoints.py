@@ -16,7 +16,7 @@ from app.db.core.writes import insert_with_on_conflict
 from app.db.models import Destination, DestinationCheckpoint, DuplicateCheck
 from app.domain.credentials import EncryptedData
 from app.domain.destinations import Outcome
-from app.domain.ids import AccountId, DestinationId, WorkspaceId
+from app.domain.ids import AccountId, DestinationId
 
 _DESTINATION_JOIN = and_(
     Destination.workspace_id == DestinationCheckpoint.workspace_id,
@@ -70,25 +70,6 @@ _KEY_ID = _FIRST_KEY_ID.union_all(
 _KEY_IDS = AllWorkspacesStatement(
     select(_KEY_ID.c.key_id).where(_KEY_ID.c.key_id.is_not(None)),
     reason="keys belong to the installation",
-)
-
-
-async def workspaces_with_checkpoints_of_keys(
-    reader: AllWorkspacesReader, key_ids: Collection[str]
-) -> Set[WorkspaceId]:
-    """Return the workspaces that have checkpoints of any of the keys.
-
-    Served by ix_checkpoint_key_id: reads all checkpoints of the keys.
-    """
-    rows = await reader.rows(_WORKSPACES_OF_KEYS, key_ids=[*key_ids])
-    return {WorkspaceId(row.workspace_id) for row in rows}
-
-
-_WORKSPACES_OF_KEYS = AllWorkspacesStatement(
-    select(DestinationCheckpoint.workspace_id)
-    .where(any_of(DestinationCheckpoint.key_id, "key_ids"))
-    .distinct(),
-    reason="a worker serves all workspaces",
 )
 
 

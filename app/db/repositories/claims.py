@@ -1,35 +1,43 @@
 """Queries of the job queue: claimable destinations, unknown outcomes, and expired leases."""
 
 import operator
-from collections.abc import Callable, Collection, Sequence, Set
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import ColumnElement, ScalarSelect, bindparam, false, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    ScalarSelect,
+    and_,
+    bindparam,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.db.core.conditions import any_of, sort_key, unindexed
+from app.db.core.conditions import any_of
 from app.db.core.database import AllWorkspacesReader, Reader
 from app.db.core.projections import cached_statement
-from app.db.core.statements import AllWorkspacesStatement, AnyRow, Statement
+from app.db.core.statements import AllWorkspacesStatement, AnyRow, AnySelect, Statement
+from app.db.core.types import UtcDateTime
 from app.db.models import (
     ACCOUNT_JOIN,
     POST_JOIN,
     Account,
-    AccountCredentials,
+    AccountPause,
     Destination,
     Post,
     Workspace,
 )
-from app.db.repositories.checkpoints import (
-    checkpoint_key_ids,
-    has_unreadable_checkpoint,
-    workspaces_with_checkpoints_of_keys,
-)
+from app.db.repositories.account_filters import blocked_condition
+from app.db.repositories.checkpoints import has_unreadable_checkpoint
 from app.db.repositories.credentials import has_unreadable_credentials
 from app.domain.accounts import AccountPublisher
-from app.domain.destinations import DestinationStatus
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId, WorkspaceKind
 
 
@@ -42,12 +50,19 @@ class ClaimTime(StrEnum):
     """Time from which it can be claimed to verify its unknown outcome."""
 
 
+class ClaimableWorkspace(NamedTuple):
+    """Workspace with destinations to claim."""
+
+    id: WorkspaceId
+    next_account_id: AccountId
+    """Larger than the number of each of its accounts."""
+
+
 class ClaimGroup(NamedTuple):
-    """Destinations of one publisher, on one platform or on all, and on one account or on all."""
+    """Destinations of one publisher, on one platform or on all."""
 
     publisher: AccountPublisher
     platform: str | None
-    account_id: AccountId | None = None
 
 
 async def workspaces_to_claim_from(
@@ -59,7 +74,7 @@ async def workspaces_to_claim_from(
     workspace_id: WorkspaceId | None,
     rotation_start: WorkspaceId,
     limit: int,
-) -> list[WorkspaceId]:
+) -> list[ClaimableWorkspace]:
     """Return local workspaces with destinations to claim, from `rotation_start` so that none is always last.
 
     With `workspace_id`, only that workspace is considered. Costs one index lookup for each workspace and
@@ -76,13 +91,16 @@ async def workspaces_to_claim_from(
         if workspace_id is None
         else [(operator.eq, workspace_id)]
     )
-    workspace_ids: list[WorkspaceId] = []
+    workspaces: list[ClaimableWorkspace] = []
     for comparison, bound in ranges:
-        if remaining := limit - len(workspace_ids):
+        if remaining := limit - len(workspaces):
             statement = _select_workspaces(claim_time, comparison, have_platform)
             rows = await reader.rows(statement, bound=bound, limit=remaining, **values)
-            workspace_ids += [WorkspaceId(row.id) for row in rows]
-    return workspace_ids
+            workspaces += [
+                ClaimableWorkspace(WorkspaceId(row.id), AccountId(row.next_account_id))
+                for row in rows
+            ]
+    return workspaces
 
 
 _Comparison: TypeAlias = Callable[[Any, Any], Any]
@@ -104,7 +122,7 @@ def _select_workspaces(
         ),
     )
     return AllWorkspacesStatement(
-        select(Workspace.id)
+        select(Workspace.id, Workspace.next_account_id)
         .where(
             comparison(Workspace.id, bindparam("bound")),
             Workspace.kind == WorkspaceKind.LOCAL,
@@ -136,107 +154,122 @@ def _group_conditions(suffix: str, *, of_platform: bool) -> tuple[ColumnElement[
     return of_publisher, Destination.platform == bindparam(f"platform{suffix}")
 
 
-async def workspaces_with_unreadable_secrets(
-    reader: AllWorkspacesReader, workspace_ids: Sequence[WorkspaceId], key_ids: Collection[str]
-) -> Set[WorkspaceId]:
-    """Return those of the workspaces that have credentials or checkpoints which none of the keys decrypts.
-
-    Served by ix_credential_workspace_id_key_id, and by ix_checkpoint_key_id, from which the checkpoints are
-    read only if any of them has another key.
-    """
-    rows = await reader.rows(
-        _WITH_UNREADABLE_CREDENTIALS, workspace_ids=workspace_ids, key_ids=[*key_ids]
-    )
-    found = {WorkspaceId(row.workspace_id) for row in rows}
-    other_keys = {*await checkpoint_key_ids(reader)}.difference(key_ids)
-    if other_keys:
-        found |= await workspaces_with_checkpoints_of_keys(reader, other_keys) & {*workspace_ids}
-    return found
-
-
-_WITH_UNREADABLE_CREDENTIALS = AllWorkspacesStatement(
-    select(AccountCredentials.workspace_id)
-    .where(
-        any_of(AccountCredentials.workspace_id, "workspace_ids"),
-        ~any_of(AccountCredentials.key_id, "key_ids"),
-    )
-    .distinct(),
-    reason="a worker serves all workspaces",
-)
-
-
-async def readable_accounts_to_claim_from(
+async def accounts_to_claim_from(
     reader: Reader,
     claim_time: ClaimTime,
     now: datetime,
     *,
-    groups: Sequence[ClaimGroup],
-    key_ids: Collection[str],
-) -> list[ClaimGroup]:
-    """Return the accounts of the groups that have destinations to claim, each as a group.
+    publishers: Sequence[AccountPublisher],
+    platforms: Sequence[str] | None,
+    key_ids: Collection[str] | None,
+    rotation_start: AccountId,
+    limit: int,
+) -> list[AccountId]:
+    """Return accounts with destinations to claim, from `rotation_start` so that none is always last.
 
-    Leaves out accounts whose credentials none of the keys decrypts, however many destinations wait on them,
-    and accounts on which all destinations wait for the key of their checkpoint. Costs two lookups in
-    ix_destination_account_unsettled for each other account, or reads ix_destination_verifiable: unknown
-    outcomes are few. Each destination that is left out costs a lookup of its checkpoint.
+    Leaves out accounts that cannot post, and those whose pause has not ended, unless a client of the API
+    publishes on them. With `key_ids`, also leaves out accounts whose credentials none of the keys decrypts,
+    and those on which all destinations wait for the key of their checkpoint.
+
+    Costs one lookup in ix_destination_account_claimable for each account, however many destinations wait on
+    it; each that waits for a key costs a lookup of its checkpoint. To verify, reads
+    ix_destination_verifiable: unknown outcomes are few.
     """
-    rows = await reader.rows(_READABLE_ACCOUNTS[claim_time], now=now, key_ids=[*key_ids])
-    platforms = {(group.publisher, group.platform) for group in groups}
-    return [
-        ClaimGroup(row.publisher, row.platform, AccountId(row.id))
-        for row in rows
-        if not platforms.isdisjoint({(row.publisher, None), (row.publisher, row.platform)})
+    values: dict[str, object] = {"now": now, "publishers": [*publishers]}
+    if platforms is not None:
+        values["platforms"] = [*platforms]
+    if key_ids is not None:
+        values["key_ids"] = [*key_ids]
+    account_ids: list[AccountId] = []
+    for comparison in (operator.ge, operator.lt):
+        if remaining := limit - len(account_ids):
+            statement = _select_accounts(
+                claim_time,
+                comparison,
+                of_platforms=platforms is not None,
+                has_key_ids=key_ids is not None,
+            )
+            rows = await reader.rows(statement, bound=rotation_start, limit=remaining, **values)
+            account_ids += [AccountId(row.id) for row in rows]
+    return account_ids
+
+
+@cached_statement()
+def _select_accounts(
+    claim_time: ClaimTime, comparison: _Comparison, *, of_platforms: bool, has_key_ids: bool
+) -> Statement:
+    """Select accounts by the comparison of their id with `bound`."""
+    conditions = [
+        comparison(Account.id, bindparam("bound")),
+        any_of(Account.publisher, "publishers"),
+        _CAN_CLAIM_ON_ACCOUNT[claim_time](has_key_ids=has_key_ids),
     ]
+    if of_platforms:
+        conditions.append(any_of(Account.platform, "platforms"))
+    if claim_time is ClaimTime.CLAIMABLE:
+        conditions += [~blocked_condition(_NOW), ~_IS_PAUSED]
+    if has_key_ids:
+        conditions.append(~has_unreadable_credentials(Account.workspace_id, Account.id))
+    return Statement(
+        select(Account.id).where(*conditions).order_by(Account.id).limit(bindparam("limit"))
+    )
 
 
-_HAS_READABLE_CHECKPOINT = ~has_unreadable_checkpoint(Destination.workspace_id, Destination.id)
-"""True also without a checkpoint."""
+_NOW = bindparam("now", type_=UtcDateTime())
+_IS_PAUSED = and_(
+    Account.publisher != AccountPublisher.EXTERNAL,
+    exists().where(
+        AccountPause.workspace_id == Account.workspace_id,
+        AccountPause.account_id == Account.id,
+        AccountPause.paused_until > _NOW,
+    ),
+)
 
 
-def _earliest_on_account(status: DestinationStatus) -> ScalarSelect[datetime | None]:
+def _readable(*, has_key_ids: bool) -> list[ColumnElement[bool]]:
+    """Return the condition that a destination has no checkpoint which none of the keys decrypts."""
+    if not has_key_ids:
+        return []
+    return [~has_unreadable_checkpoint(Destination.workspace_id, Destination.id)]
+
+
+def _has_claimable(*, has_key_ids: bool) -> ColumnElement[bool]:
     # Not min(): PostgreSQL would read all destinations of the account, because of the checkpoints.
-    return (
+    earliest = (
         select(Destination.claimable_at)
         .where(
             ACCOUNT_JOIN,
-            Destination.settled_at.is_(None),
-            Destination.status == status,
             Destination.claimable_at.is_not(None),
-            _HAS_READABLE_CHECKPOINT,
+            *_readable(has_key_ids=has_key_ids),
         )
         .order_by(Destination.claimable_at)
         .limit(1)
         .correlate(Account)
         .scalar_subquery()
     )
+    return earliest <= _NOW
 
 
-_READABLE_ACCOUNTS = {
-    claim_time: Statement(
-        select(Account.id, Account.publisher, Account.platform).where(
-            ~has_unreadable_credentials(Account.workspace_id, Account.id), can_claim
+def _has_verifiable(*, has_key_ids: bool) -> ColumnElement[bool]:
+    return Account.id.in_(
+        select(Destination.account_id).where(
+            Destination.verifiable_at <= _NOW, *_readable(has_key_ids=has_key_ids)
         )
     )
-    for claim_time, can_claim in (
-        (
-            ClaimTime.CLAIMABLE,
-            or_(
-                *(
-                    _earliest_on_account(status) <= bindparam("now")
-                    for status in (DestinationStatus.QUEUED, DestinationStatus.PUBLISHING)
-                )
-            ),
-        ),
-        (
-            ClaimTime.VERIFIABLE,
-            Account.id.in_(
-                select(Destination.account_id).where(
-                    Destination.verifiable_at <= bindparam("now"), _HAS_READABLE_CHECKPOINT
-                )
-            ),
-        ),
-    )
+
+
+_CAN_CLAIM_ON_ACCOUNT = {
+    ClaimTime.CLAIMABLE: _has_claimable,
+    ClaimTime.VERIFIABLE: _has_verifiable,
 }
+
+
+class LockedDestination(NamedTuple):
+    """Locked destination with its post."""
+
+    account_id: AccountId
+    post_id: PostId
+    id: DestinationId
 
 
 async def lock_destinations(
@@ -244,70 +277,72 @@ async def lock_destinations(
     claim_time: ClaimTime,
     now: datetime,
     *,
-    group: ClaimGroup,
-    key_ids: Collection[str],
-    limit: int,
-) -> list[tuple[PostId, DestinationId]]:
+    account_ids: Sequence[AccountId],
+    locked_ids: Sequence[DestinationId],
+    key_ids: Collection[str] | None,
+    limit_per_account: int,
+) -> list[LockedDestination]:
     """Lock destinations to claim with their posts until the transaction ends, the earliest time first.
 
-    Skips rows that another transaction has locked, and on an account, destinations whose checkpoint none of
-    the keys decrypts. Served by ix_destination_claimable_publisher, with a platform by
-    ix_destination_claimable_platform, and with an account by ix_destination_account_unsettled. Those to
-    verify are served by ix_destination_verifiable: unknown outcomes are few, so their publisher, platform
-    and account need no index.
+    Skips `locked_ids`, which this transaction has locked before, rows that another one has locked, and
+    destinations whose checkpoint none of the keys decrypts. Served by ix_destination_account_claimable; those
+    to verify by ix_destination_verifiable.
     """
-    values: dict[str, object] = {"now": now, "limit": limit, "publisher": group.publisher}
-    if group.account_id is not None:
-        statement = _LOCKABLE_ON_ACCOUNT[claim_time]
-        values |= {"account_id": group.account_id, "key_ids": [*key_ids]}
+    values = {"now": now, "locked_ids": locked_ids, "limit": limit_per_account}
+    if key_ids is not None:
+        values["key_ids"] = [*key_ids]
+    if not reader.is_sqlite:
+        statement = _select_lockable_on_accounts(claim_time, has_key_ids=key_ids is not None)
+        rows = await reader.rows(statement, account_ids=account_ids, **values)
     else:
-        statement = _select_lockable(claim_time, of_platform=group.platform is not None)
-        if group.platform is not None:
-            values["platform"] = group.platform
-    rows = await reader.rows(statement, **values)
-    return [(PostId(row.post_id), DestinationId(row.id)) for row in rows]
+        statement = _select_lockable_on_account(claim_time, has_key_ids=key_ids is not None)
+        rows = [
+            row
+            for account_id in account_ids
+            for row in await reader.rows(statement, account_id=account_id, **values)
+        ]
+    return [
+        LockedDestination(AccountId(row.account_id), PostId(row.post_id), DestinationId(row.id))
+        for row in rows
+    ]
 
 
 @cached_statement()
-def _select_lockable(claim_time: ClaimTime, *, of_platform: bool) -> Statement:
-    column = getattr(Destination, claim_time)
-    return _lock_statement(column, column, *_group_conditions("", of_platform=of_platform))
-
-
-def _lock_statement(
-    claim_time: InstrumentedAttribute[datetime | None],
-    order: ColumnElement[datetime] | InstrumentedAttribute[datetime | None],
-    *conditions: ColumnElement[bool],
-) -> Statement:
+def _select_lockable_on_accounts(claim_time: ClaimTime, *, has_key_ids: bool) -> Statement:
+    rows = _lockable(claim_time, ACCOUNT_JOIN, has_key_ids=has_key_ids).correlate(Account).lateral()
     return Statement(
-        select(Destination.post_id, Destination.id)
+        select(rows)
+        .select_from(Account)
+        .join(rows, true())
+        .where(any_of(Account.id, "account_ids"))
+    )
+
+
+@cached_statement()
+def _select_lockable_on_account(claim_time: ClaimTime, *, has_key_ids: bool) -> Statement:
+    """Select without LATERAL, which SQLite does not have."""
+    of_account = Destination.account_id == bindparam("account_id")
+    return Statement(_lockable(claim_time, of_account, has_key_ids=has_key_ids))
+
+
+def _lockable(
+    claim_time: ClaimTime, of_account: ColumnElement[bool], *, has_key_ids: bool
+) -> AnySelect:
+    column = getattr(Destination, claim_time)
+    return (
+        select(Destination.account_id, Destination.post_id, Destination.id)
         .join(Post, POST_JOIN)
-        .where(claim_time <= bindparam("now"), *conditions)
-        .order_by(order, Destination.id)
+        .where(
+            of_account,
+            column <= _NOW,
+            ~any_of(Destination.id, "locked_ids"),
+            *_readable(has_key_ids=has_key_ids),
+        )
+        .order_by(column, Destination.id)
         .limit(bindparam("limit"))
         # Locks both: locking destinations first and posts later deadlocks with writers that lock the post.
         .with_for_update(of=[Post, Destination], skip_locked=True)
     )
-
-
-# Neither an index of the publisher nor one of the time, which have the destinations of all accounts.
-_ON_ACCOUNT = (
-    Destination.account_id == bindparam("account_id"),
-    unindexed(Destination.publisher) == bindparam("publisher", type_=Destination.publisher.type),
-    _HAS_READABLE_CHECKPOINT,
-)
-_LOCKABLE_ON_ACCOUNT = {
-    ClaimTime.CLAIMABLE: _lock_statement(
-        Destination.claimable_at,
-        sort_key(Destination.claimable_at),
-        *_ON_ACCOUNT,
-        Destination.settled_at.is_(None),
-        Destination.status.in_([DestinationStatus.QUEUED, DestinationStatus.PUBLISHING]),
-    ),
-    ClaimTime.VERIFIABLE: _lock_statement(
-        Destination.verifiable_at, Destination.verifiable_at, *_ON_ACCOUNT
-    ),
-}
 
 
 async def expired_leases(

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from functools import partial
+from itertools import product
 
 from sqlalchemy import select
 
@@ -32,50 +33,34 @@ from tests.factories import NOW
 CLAIMABLE, VERIFIABLE = ClaimTime.CLAIMABLE, ClaimTime.VERIFIABLE
 ALL_PLATFORMS = ClaimGroup(AccountPublisher.EXTERNAL, None)
 ONE_PLATFORM = ClaimGroup(AccountPublisher.EXTERNAL, "platform-1")
-ONE_ACCOUNT = ClaimGroup(AccountPublisher.EXTERNAL, "platform-1", AccountId(1))
 KEY_IDS = ["fernet-1"]
 CHECKPOINT_BY_ID = "pk_checkpoint"
 
 
-LOCKING_QUERIES: dict[str, tuple[Query, set[str]]] = {
-    "lock_destinations, due": (
-        lambda reader: claims.lock_destinations(
-            reader, CLAIMABLE, NOW, group=ALL_PLATFORMS, key_ids=KEY_IDS, limit=5
-        ),
-        {"ix_destination_claimable_publisher", POST_BY_ID},
-    ),
-    "lock_destinations, due on a platform": (
-        lambda reader: claims.lock_destinations(
-            reader, CLAIMABLE, NOW, group=ONE_PLATFORM, key_ids=KEY_IDS, limit=5
-        ),
-        {"ix_destination_claimable_platform", POST_BY_ID},
-    ),
-    "lock_destinations, unknown on an account": (
-        lambda reader: claims.lock_destinations(
-            reader, VERIFIABLE, NOW, group=ONE_ACCOUNT, key_ids=KEY_IDS, limit=5
-        ),
-        {"ix_destination_verifiable", POST_BY_ID, CHECKPOINT_BY_ID},
-    ),
-    "lock_destinations, unknown": (
-        lambda reader: claims.lock_destinations(
-            reader, VERIFIABLE, NOW, group=ALL_PLATFORMS, key_ids=KEY_IDS, limit=5
-        ),
-        {"ix_destination_verifiable", POST_BY_ID},
-    ),
-    "lock_destinations, unknown on a platform": (
-        lambda reader: claims.lock_destinations(
-            reader, VERIFIABLE, NOW, group=ONE_PLATFORM, key_ids=KEY_IDS, limit=5
-        ),
-        {"ix_destination_verifiable", POST_BY_ID},
-    ),
-}
+def locking_query(claim_time: ClaimTime, key_ids: list[str] | None) -> Query:
+    return lambda reader: claims.lock_destinations(
+        reader,
+        claim_time,
+        NOW,
+        account_ids=[AccountId(1), AccountId(2)],
+        locked_ids=[],
+        key_ids=key_ids,
+        limit_per_account=5,
+    )
 
 
-async def test_claimable_destinations_are_read_in_index_order_without_a_sort(
+async def test_claimable_destinations_of_accounts_are_read_in_index_order_without_a_sort(
     analyzed_database: Database,
 ) -> None:
-    for name, (query, indexes) in LOCKING_QUERIES.items():
-        assert await explain_locking_query(analyzed_database, query) == indexes, name
+    for claim_time, index in (
+        (CLAIMABLE, "ix_destination_account_claimable"),
+        (VERIFIABLE, "ix_destination_verifiable"),
+    ):
+        for key_ids, checkpoints_by_id in ((None, set()), (KEY_IDS, {CHECKPOINT_BY_ID})):
+            plan = await explain_locking_query(
+                analyzed_database, locking_query(claim_time, key_ids)
+            )
+            assert plan - {"pk_account"} == {index, POST_BY_ID, *checkpoints_by_id}
 
 
 async def test_post_is_locked_and_loaded_with_attempts_by_keys(
@@ -98,48 +83,25 @@ async def test_post_is_locked_and_loaded_with_attempts_by_keys(
     }
 
 
-async def test_due_destinations_of_an_account_are_read_from_its_index(
-    analyzed_database: Database,
-) -> None:
-    plan = await explain_locking_query(
-        analyzed_database,
-        lambda reader: claims.lock_destinations(
-            reader, CLAIMABLE, NOW, group=ONE_ACCOUNT, key_ids=KEY_IDS, limit=5
-        ),
-    )
-
-    assert plan == {"ix_destination_account_unsettled", POST_BY_ID, CHECKPOINT_BY_ID, "sort"}
-
-
-async def test_readable_accounts_cost_lookups_of_their_destinations(
-    analyzed_database: Database,
-) -> None:
-    for claim_time, index in (
-        (CLAIMABLE, "ix_destination_account_unsettled"),
-        (VERIFIABLE, "ix_destination_verifiable"),
+async def test_accounts_to_claim_from_cost_one_lookup_each(analyzed_database: Database) -> None:
+    for claim_time, platforms, key_ids in product(
+        (CLAIMABLE, VERIFIABLE), (None, ["platform-1"]), (None, KEY_IDS)
     ):
         query = partial(
-            claims.readable_accounts_to_claim_from,
+            claims.accounts_to_claim_from,
             claim_time=claim_time,
             now=NOW,
-            groups=[ALL_PLATFORMS],
-            key_ids=KEY_IDS,
+            publishers=[AccountPublisher.EXTERNAL, AccountPublisher.BLUESKY],
+            platforms=platforms,
+            key_ids=key_ids,
+            rotation_start=AccountId(2),
+            limit=5,
         )
         plan = await explain_query(analyzed_database, query)
-        assert {name for name in plan if "destination" in name} == {index}
-        assert CHECKPOINT_BY_ID in plan
-
-
-async def test_workspaces_with_unreadable_credentials_are_read_from_the_index_of_keys(
-    analyzed_database: Database,
-) -> None:
-    async def query(_reader: Reader) -> None:
-        await claims.workspaces_with_unreadable_secrets(
-            analyzed_database.all_workspaces, [OWN_WORKSPACE], KEY_IDS
-        )
-
-    plan = await explain_query(analyzed_database, query)
-    assert "ix_credential_workspace_id_key_id" in plan
+        is_due = claim_time is CLAIMABLE
+        expected = {"ix_destination_account_claimable" if is_due else "ix_destination_verifiable"}
+        assert {name for name in plan if "destination" in name} == expected
+        assert (CHECKPOINT_BY_ID in plan) is (key_ids is not None)
 
 
 async def test_keys_of_checkpoints_cost_lookups_in_their_index(
@@ -150,15 +112,11 @@ async def test_keys_of_checkpoints_cost_lookups_in_their_index(
     async def keys(_reader: Reader) -> None:
         await checkpoints.checkpoint_key_ids(reader)
 
-    async def workspaces(_reader: Reader) -> None:
-        await checkpoints.workspaces_with_checkpoints_of_keys(reader, KEY_IDS)
-
     async def waiting(_reader: Reader) -> None:
         await checkpoints.count_waiting_with_keys(reader, KEY_IDS, NOW)
 
     plan = await explain_query(analyzed_database, keys)
     assert plan - {"scan"} == {"ix_checkpoint_key_id"}  # SQLite scans the keys that it has found
-    assert "ix_checkpoint_key_id" in await explain_query(analyzed_database, workspaces)
     assert "ix_checkpoint_key_id" in await explain_query(analyzed_database, waiting)
 
 
