@@ -27,7 +27,7 @@ from app.domain.destinations import (
 from app.domain.errors import AccountNeedsReconnection, Conflict, InvalidInput
 from app.domain.ids import AccountId
 from app.domain.posts import Post
-from app.domain.transitions import auth_failed, postponed, retried
+from app.domain.transitions import auth_failed, retried
 from app.domain.validation.text import MAX_NAME_LENGTH, validate_text, validate_url
 
 _TEXT_ARGUMENTS = {
@@ -162,16 +162,6 @@ def fail_due_on_blocked_account(post: Post, account: Account, now: datetime) -> 
         return post
     state = auth_failed(destination.state, blocking_message(reason), now)
     return post.with_state(destination.id, state, now)
-
-
-def postpone(post: Post, account_id: AccountId, until: datetime, now: datetime) -> Post:
-    """Postpone the post's due destination on a paused account, unless a client of the API publishes it."""
-    destination = post.destination_on(account_id)
-    if destination is None or destination.publisher is AccountPublisher.EXTERNAL:
-        return post
-    if not _is_due(destination.state, now):
-        return post
-    return post.with_state(destination.id, postponed(destination.state, until), now)
 
 
 def require_no_undecided_posts(undecided_posts: int) -> None:

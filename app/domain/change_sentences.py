@@ -22,7 +22,6 @@ from app.domain.operations import (
     REPORT_VERIFIED,
     RETRY,
     UPDATE_POST,
-    WAIT_FOR_RATE_LIMIT,
 )
 from app.domain.platform_names import platform_name
 from app.domain.posts import PostStatus
@@ -65,8 +64,6 @@ def _post_changed(event: StoredEvent) -> str:
         return "Cancelled. Nothing of the post that was still waiting will be published."
     if event.operation.startswith(RETRY):
         return _RETRIED
-    if event.operation == WAIT_FOR_RATE_LIMIT:
-        return "The post waits, because one of its platforms allows no more requests for now."
     if event.operation == IMPORT:
         return f"The post was imported again. {result or ''}".strip()
     change = result or _post_edit(event) or _UNFINISHED_POSTS.get(status)
@@ -140,14 +137,6 @@ def _settlement(event: StoredEvent) -> str | None:
 def _publication(event: StoredEvent) -> str:
     subject = "A check found that the post" if _is_check(event) else "The post"
     return f"{subject} was published{_on_platform(event)}."
-
-
-def _postponement(event: StoredEvent) -> str | None:
-    """Describe a wait for a rate limit."""
-    until = event.values.get("claimable_at")
-    if event.operation != WAIT_FOR_RATE_LIMIT or until is None:
-        return None
-    return f"The platform allows no more requests for now. The post waits until {until}."
 
 
 def _next_attempt(event: StoredEvent) -> str | None:
@@ -296,7 +285,6 @@ def _changed_names(event: StoredEvent, names: Mapping[str, str], start: str) -> 
 _DESTINATION_STEPS: tuple[Callable[[StoredEvent], str | None], ...] = (
     _imported_plan,
     _settlement,
-    _postponement,
     _next_attempt,
     _publisher_step,
     _verification,

@@ -224,7 +224,8 @@ def _is_claimable_at_valid(state: DestinationState) -> bool:
             return True
         if state.next_retry_at is not None:
             return state.claimable_at == state.next_retry_at
-        return state.due_at is not None and state.claimable_at >= state.due_at  # later if postponed
+        # Later if an earlier version postponed it.
+        return state.due_at is not None and state.claimable_at >= state.due_at
     if state.lease_token is not None and state.started_at is None:
         return state.claimable_at == state.lease_expires_at
     return state.claimable_at is None
@@ -277,15 +278,19 @@ def is_overdue(
     round_started_at: datetime | None,
     started_at: datetime | None,
     lease_expires_at: datetime | None,
+    paused_until: datetime | None,
     now: datetime,
 ) -> bool:
     """Return whether OVERDUE_AFTER has passed since a claim was possible or a started lease expired.
 
-    A manual retry keeps the past due time, so the time also counts from the start of the round.
+    A manual retry keeps the past due time, so the time also counts from the start of the round, and from the
+    end of the last pause of the account.
     """
     limit = now - OVERDUE_AFTER
     if claimable_at is not None:
-        return round_started_at is not None and max(claimable_at, round_started_at) <= limit
+        if round_started_at is None or (paused_until is not None and paused_until > limit):
+            return False
+        return max(claimable_at, round_started_at) <= limit
     return started_at is not None and lease_expires_at is not None and lease_expires_at <= limit
 
 

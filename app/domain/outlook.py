@@ -44,11 +44,16 @@ class Progress:
     not_sent: bool
 
 
-def outlook(progress: Progress, policies: RetryPolicies, now: datetime) -> Outlook:
-    """Return the outlook of a destination at a time, by the retry policy for its last error."""
+def outlook(
+    progress: Progress, policies: RetryPolicies, now: datetime, *, paused_until: datetime | None
+) -> Outlook:
+    """Return the outlook of a destination at a time, by the retry policy for its last error.
+
+    `paused_until` is the end of the last pause of its account.
+    """
     match progress.status:
         case DestinationStatus.QUEUED:
-            return _outlook_of_queued(progress, policies, now)
+            return _outlook_of_queued(progress, policies, paused_until, now)
         case DestinationStatus.PUBLISHING:
             return _outlook_of_publishing(progress)
         case DestinationStatus.PUBLISHED:
@@ -57,7 +62,9 @@ def outlook(progress: Progress, policies: RetryPolicies, now: datetime) -> Outlo
             return _outlook_of_failed(progress)
 
 
-def _outlook_of_queued(progress: Progress, policies: RetryPolicies, now: datetime) -> Outlook:
+def _outlook_of_queued(
+    progress: Progress, policies: RetryPolicies, paused_until: datetime | None, now: datetime
+) -> Outlook:
     if progress.due_at is None:
         return Outlook(sentence="Nothing happens before the draft is scheduled.")
     if progress.claimable_at is None or progress.round_started_at is None:
@@ -65,11 +72,12 @@ def _outlook_of_queued(progress: Progress, policies: RetryPolicies, now: datetim
     attempt = progress.round_attempts + 1
     # A manual retry starts a new round and keeps the past due time.
     next_at = max(progress.claimable_at, progress.round_started_at)
+    reason = ""
+    if paused_until is not None and paused_until > max(next_at, now):
+        next_at, reason = paused_until, " Its platform allows no more requests before that."
     waits = f"has waited for a publisher since {_format(next_at)}"
     if progress.error_category is None:
         will = f"will be published at {_format(next_at)}"
-        is_postponed = progress.claimable_at > progress.due_at
-        reason = " Its platform allows no more requests before that." if is_postponed else ""
         return Outlook(
             attempt=attempt,
             next_at=next_at,
@@ -95,7 +103,7 @@ def _outlook_of_queued(progress: Progress, policies: RetryPolicies, now: datetim
         max_attempts=max_attempts,
         next_at=next_at,
         gives_up_at=None if is_last else gives_up_at,
-        sentence=f"{subject} {follows if next_at > now else waits}. {ending}",
+        sentence=f"{subject} {follows if next_at > now else waits}.{reason} {ending}",
     )
 
 

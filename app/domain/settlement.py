@@ -100,8 +100,6 @@ class Transition:
     """Stored evidence, with the id or the URL that a repeated report added."""
     auth_failed_attempt_started_at: datetime | None = None
     """Start of the attempt in which the platform rejected the account's access."""
-    is_postponement: bool = False
-    """True if the destination only waits longer, for a rate limit of its platform."""
 
     @property
     def has_unstarted_attempt(self) -> bool:

@@ -80,14 +80,6 @@ def released(state: DestinationState, now: datetime) -> DestinationState:
     )
 
 
-def postponed(state: DestinationState, until: datetime) -> DestinationState:
-    """Let a queued destination wait until it may be claimed; counts no attempt."""
-    if state.status is not DestinationStatus.QUEUED or state.claimable_at is None:
-        raise ValueError("only a destination that may be claimed can be postponed")
-    retry_at = until if state.error is not None else None
-    return replace(state, claimable_at=until, next_retry_at=retry_at)
-
-
 def published(state: DestinationState, publication: Publication, now: datetime) -> DestinationState:
     """Settle any destination, except a draft's, as published."""
     if state.due_at is None:

@@ -117,11 +117,6 @@ class Metrics:
             "Reports that a destination was published once more.",
             ("platform",),
         )
-        self._postponements = counter(
-            "post_results_postponed_destinations",
-            "Destinations that a rate limit of their platform has postponed.",
-            ("platform",),
-        )
         self._lateness = histogram(
             "post_results_publication_lateness_seconds",
             "Time from the due time of a destination to its publication; 0 for an early one.",
@@ -176,7 +171,7 @@ class Metrics:
         self._subscriptions.inc(delta)
 
     def transition_committed(self, platform: str, transition: Transition) -> None:
-        """Count the attempts that a transition has ended, and the publication or postponement in it."""
+        """Count the attempts that a transition has ended, and the publication in it."""
         is_new = platform not in self._platform_labels
         label = self._platform_labels[platform]
         if is_new:
@@ -184,8 +179,6 @@ class Metrics:
         for attempt in transition.attempts:
             if attempt.number is not None and attempt.outcome in _ATTEMPT_OUTCOMES:
                 self._attempts.labels(label, attempt.outcome).inc()
-        if transition.is_postponement:
-            self._postponements.labels(label).inc()
         if transition.evidence is None:
             return
         if not transition.evidence.counted:
@@ -198,7 +191,6 @@ class Metrics:
         for outcome in _ATTEMPT_OUTCOMES:
             self._attempts.labels(label, outcome)
         self._duplicates.labels(label)
-        self._postponements.labels(label)
         self._lateness.labels(label)
 
     def changes_read(self, lag: timedelta) -> None:

@@ -293,7 +293,7 @@ def _make_context(
             clock=now,
             sleep=system.sleep,
         ),
-        pauses=AccountPauses(database=database, clock=now, random=system.random),
+        pauses=AccountPauses(database=database, clock=now),
         duplicate_checks=DuplicateCheckService(
             database=database, key_ids=cipher.key_ids, clock=now
         ),

@@ -79,7 +79,6 @@ class Worker:
         while not self._is_stopping:
             self._wakeup.clear()
             with self._claim_outage.suppress():
-                await self._context.pauses.postpone_due()
                 await self._start_outcome_verifications()
                 await self._start_publishing()
             with suppress(TimeoutError):

@@ -35,7 +35,6 @@ from app.domain.transitions import (
     claimed,
     extended,
     failed,
-    postponed,
     published,
     released,
     rescheduled,
@@ -114,8 +113,6 @@ DESTINATION_CHANGES: Sequence[tuple[str, DestinationState, DestinationState]] = 
     ("schedulePost", draft(), queued(LATER)),
     ("updatePost", queued(LATER), draft()),
     ("deletePost", QUEUED, unclaimable(QUEUED)),
-    ("waitForRateLimit", QUEUED, postponed(QUEUED, LATER)),
-    ("waitForRateLimit", WAITING, postponed(WAITING, MUCH_LATER)),
     ("import", QUEUED, PUBLISHING_ELSEWHERE),
     ("import", QUEUED_ELSEWHERE, WAITING_ELSEWHERE),
     ("import", WAITING_ELSEWHERE, replace(WAITING_ELSEWHERE, next_retry_at=MUCH_LATER)),
@@ -179,10 +176,6 @@ reportPublished: Cancelled before it was published.
 schedulePost: The post will be published at 2026-04-15T16:00:00.000Z.
 updatePost: The time was removed.
 deletePost: The post was deleted. It will not be published from here.
-waitForRateLimit: The platform allows no more requests for now. The post waits until
-  2026-04-15T16:00:00.000Z.
-waitForRateLimit: The platform allows no more requests for now. The post waits until
-  2026-04-17T15:00:00.000Z.
 import: The post is being published.
 import: The attempt failed: The platform did not answer in time. The service that publishes the post
   planned a retry at 2026-04-15T16:00:00.000Z.
@@ -267,7 +260,6 @@ POST_CHANGES: Sequence[tuple[str, list[DestinationState], PostCommand]] = [
     ("import", [QUEUED_ELSEWHERE], import_with_due_time),
     ("reportPublished", [draft(), draft()], publish_cancelled),
     ("claimDestinations", [QUEUED], lambda post: with_first(post, CLAIMED)),
-    ("waitForRateLimit", [QUEUED], lambda post: with_first(post, postponed(QUEUED, LATER))),
     ("reportFailed", [STARTED, QUEUED], lambda post: with_first(post, WAITING)),
     ("reportFailed", [STARTED], lambda post: with_first(post, UNKNOWN)),
 ]
@@ -317,9 +309,6 @@ reportPublished: The post was published.
 reportPublished: Cancelled before it was published.
 claimDestinations: The post is being published.
 claimDestinations: A publisher took the post and will now try to publish it.
-waitForRateLimit: The post waits, because one of its platforms allows no more requests for now.
-waitForRateLimit: The platform allows no more requests for now. The post waits until
-  2026-04-15T16:00:00.000Z.
 reportFailed: The result on one of the post's accounts changed.
 reportFailed: The attempt failed: The platform did not answer in time. It will be tried again at
   2026-04-15T16:00:00.000Z.

@@ -200,12 +200,15 @@ def test_due_day_is_in_utc(due_at: datetime, expected: date) -> None:
     assert due_day(due_at) == expected
 
 
-def is_state_overdue(state: DestinationState, now: datetime) -> bool:
+def is_state_overdue(
+    state: DestinationState, now: datetime, paused_until: datetime | None = None
+) -> bool:
     return is_overdue(
         claimable_at=state.claimable_at,
         round_started_at=state.round_started_at,
         started_at=state.started_at,
         lease_expires_at=state.lease_expires_at,
+        paused_until=paused_until,
         now=now,
     )
 
@@ -230,6 +233,22 @@ def test_destination_is_overdue_five_minutes_after_it_is_claimable(
         True,
         True,
     ]
+
+
+@pytest.mark.parametrize(
+    ("state", "paused_until", "since"),
+    [
+        (QUEUED, NOW + DAY, NOW + DAY),
+        (QUEUED, NOW - DAY, NOW),
+        (STARTED, NOW + DAY, STARTED.lease_expires_at),
+    ],
+)
+def test_destination_on_a_paused_account_is_overdue_five_minutes_after_the_pause(
+    state: DestinationState, paused_until: datetime, since: datetime
+) -> None:
+    overdue_at = since + timedelta(minutes=5)
+    assert not is_state_overdue(state, overdue_at - MS, paused_until)
+    assert is_state_overdue(state, overdue_at, paused_until)
 
 
 @pytest.mark.parametrize("state", [DRAFT, PUBLISHED, FAILED])

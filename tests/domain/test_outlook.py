@@ -1,6 +1,7 @@
 """Outlook of a destination in every state."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from types import MappingProxyType
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from app.domain.destinations import DestinationState, ErrorCategory
 from app.domain.outlook import Outlook, Progress, outlook
 from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies, RetryPolicy
-from app.domain.transitions import postponed, retried, unclaimable
+from app.domain.transitions import retried, unclaimable
 from tests.factories import (
     NOW,
     claimed,
@@ -58,23 +59,6 @@ def progress_of(state: DestinationState, platform: str = "instagram") -> Progres
         ),
         (
             queued(NOW),
-            Outlook(
-                attempt=1,
-                next_at=NOW,
-                sentence="It has waited for a publisher since 2026-04-15 15:00 UTC.",
-            ),
-        ),
-        (
-            postponed(queued(NOW), NOW + HOUR),
-            Outlook(
-                attempt=1,
-                next_at=NOW + HOUR,
-                sentence="It will be published at 2026-04-15 16:00 UTC. Its platform allows no more requests"
-                " before that.",
-            ),
-        ),
-        (
-            postponed(queued(NOW - HOUR), NOW),
             Outlook(
                 attempt=1,
                 next_at=NOW,
@@ -167,7 +151,7 @@ def progress_of(state: DestinationState, platform: str = "instagram") -> Progres
     ],
 )
 def test_outlook_of_each_state(state: DestinationState, expected: Outlook) -> None:
-    assert outlook(progress_of(state), DEFAULT_POLICIES, NOW) == expected
+    assert outlook(progress_of(state), DEFAULT_POLICIES, NOW, paused_until=None) == expected
 
 
 def test_outlook_follows_the_policy_of_the_platform() -> None:
@@ -177,7 +161,7 @@ def test_outlook_follows_the_policy_of_the_platform() -> None:
         MappingProxyType({"x": {ErrorCategory.TRANSIENT: policy}}),
     )
 
-    result = outlook(progress_of(waiting_for_retry(), "x"), policies, NOW)
+    result = outlook(progress_of(waiting_for_retry(), "x"), policies, NOW, paused_until=None)
 
     assert (result.max_attempts, result.gives_up_at) == (9, NOW + HOUR)
 
@@ -185,9 +169,55 @@ def test_outlook_follows_the_policy_of_the_platform() -> None:
 def test_attempt_beyond_a_lowered_limit_does_not_name_it() -> None:
     state = waiting_for_retry(RETRY_AT, attempts=6)
 
-    result = outlook(progress_of(state), DEFAULT_POLICIES, NOW)
+    result = outlook(progress_of(state), DEFAULT_POLICIES, NOW, paused_until=None)
 
     assert (result.attempt, result.max_attempts, result.gives_up_at) == (7, 5, None)
     assert result.sentence == (
         "Attempt 7 follows at 2026-04-15 15:01 UTC. Another failure like the last one is final."
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "paused_until", "next_at", "sentence"),
+    [
+        (
+            queued(NOW),
+            NOW + HOUR,
+            NOW + HOUR,
+            "It will be published at 2026-04-15 16:00 UTC. Its platform allows no more requests before"
+            " that.",
+        ),
+        (queued(NOW), NOW, NOW, "It has waited for a publisher since 2026-04-15 15:00 UTC."),
+        (
+            queued(NOW + HOUR),
+            NOW + HOUR,
+            NOW + HOUR,
+            "It will be published at 2026-04-15 16:00 UTC.",
+        ),
+        (
+            waiting_for_retry(RETRY_AT, attempts=2),
+            RETRY_AT + HOUR,
+            RETRY_AT + HOUR,
+            "Attempt 3 of 5 follows at 2026-04-15 16:01 UTC. Its platform allows no more requests before"
+            " that. There is no automatic retry after 2026-04-16 15:00 UTC.",
+        ),
+    ],
+)
+def test_outlook_on_a_paused_account_is_the_end_of_the_pause(
+    state: DestinationState, paused_until: datetime, next_at: datetime, sentence: str
+) -> None:
+    result = outlook(progress_of(state), DEFAULT_POLICIES, NOW, paused_until=paused_until)
+
+    assert (result.next_at, result.sentence) == (next_at, sentence)
+
+
+def test_outlook_of_failures_before_sending_has_no_limit_of_attempts() -> None:
+    state = replace(waiting_for_retry(RETRY_AT, attempts=9), not_sent=True)
+
+    result = outlook(progress_of(state), DEFAULT_POLICIES, NOW, paused_until=None)
+
+    assert (result.max_attempts, result.gives_up_at) == (None, NOW + DAY)
+    assert result.sentence == (
+        "The next attempt follows at 2026-04-15 15:01 UTC. There is no automatic retry after"
+        " 2026-04-16 15:00 UTC."
     )

@@ -15,7 +15,6 @@ from app.domain.transitions import (
     cancelled,
     claimed,
     extended,
-    postponed,
     published,
     queued,
     rescheduled,
@@ -141,19 +140,6 @@ def test_inconclusive_verification_can_be_repeated(state: DestinationState) -> N
     assert verification_inconclusive(verified, MUCH_LATER) == replace(
         state, verification_token=None, verifiable_at=MUCH_LATER
     )
-
-
-@pytest.mark.parametrize("state", ALL_STATES.values(), ids=ALL_STATES)
-def test_postponed_destination_waits_without_another_attempt(state: DestinationState) -> None:
-    until = MUCH_LATER + SECOND
-    if state.status is DestinationStatus.QUEUED and state.claimable_at is not None:
-        next_retry_at = None if state.error is None else until
-        after = replace(state, claimable_at=until, next_retry_at=next_retry_at)
-        assert postponed(state, until) == after
-        assert postponed(after, until) == after
-    else:
-        with pytest.raises(ValueError, match="only a destination that may be claimed"):
-            postponed(state, until)
 
 
 @pytest.mark.parametrize("name", QUEUED)

@@ -88,7 +88,7 @@ def claim_service(
 
 def account_pauses(database: Database, now: datetime = NOW) -> AccountPauses:
     """Pauses after which half of the spread is added."""
-    return AccountPauses(database=database, clock=lambda: now, random=lambda: 0.5)
+    return AccountPauses(database=database, clock=lambda: now)
 
 
 def report_service(

@@ -15,7 +15,7 @@ from app.db.core.database import Database
 from app.db.tools.integrity import find_problems
 from app.domain.account_pauses import RemainingCalls
 from app.domain.accounts import AccountPublisher
-from app.domain.destinations import DestinationStatus, ErrorCategory
+from app.domain.destinations import DestinationStatus
 from app.domain.ids import AccountId, PostId
 from app.domain.post_commands import PostUpdate
 from app.services.claims import (
@@ -128,26 +128,20 @@ async def test_unclaimable_destinations_are_not_claimed(database: Database) -> N
     [{"is_active": False}, {"needs_reconnection_since": NOW}, {"token_expires_at": NOW}],
     ids=str,
 )
-async def test_due_destination_on_a_blocked_account_fails_instead(
+async def test_account_that_cannot_post_is_skipped_as_a_whole(
     acme: Tenant, blocked: dict[str, object]
 ) -> None:
     blocked_account = await add_account(acme.database, acme.workspace, **blocked)  # type: ignore[arg-type]
     account = await add_account(acme.database, acme.workspace)
-    expired = claimed(NOW - 2 * MINUTE, lease_expires_at=NOW)
     post = await add_post(
         acme.database, acme.workspace, {blocked_account: queued(), account: queued()}
     )
-    other = await add_post(acme.database, acme.workspace, {blocked_account: expired})
 
     claims = await claim(acme.database)
 
     assert [c.account.id for c in claims] == [account]
-    first_failed, leased, second_failed = await destination_states(
-        acme.database, acme.workspace, post.id, other.id
-    )
-    for state in (first_failed, second_failed):
-        assert state.status is DestinationStatus.FAILED
-        assert (state.error_category, state.attempts) == (ErrorCategory.AUTH, 0)
+    skipped, leased = await destination_states(acme.database, acme.workspace, post.id)
+    assert skipped == queued()
     assert leased.status is DestinationStatus.PUBLISHING
     assert await find_problems(acme.database) == []
 
@@ -212,7 +206,6 @@ async def test_publishers_get_fair_shares_and_divide_those_of_paused_accounts(
         for _ in range(count):
             await add_post(database, workspace, {account: queued()})
     await account_pauses(database).pause_if_used_up(workspace, paused, RemainingCalls(0, MINUTE))
-    await account_pauses(database).postpone_due()
 
     async def claim_nine(now: datetime) -> Counter[AccountId]:
         ids = chain([workspace, UUID(int=first_group)], iter(uuid4, None))
@@ -225,7 +218,8 @@ async def test_publishers_get_fair_shares_and_divide_those_of_paused_accounts(
     with record_writes(database) as statements:
         assert await claim_nine(NOW) == {large: 8, small: 1}
     locks = [each for each in statements if "claimable_at <=" in each.text]
-    assert len(publishers) <= len(locks) <= len(publishers) + 1
+    # On SQLite, one for each account.
+    assert len(locks) <= 4
 
     after_pause = await claim_nine(NOW + 2 * MINUTE)
     assert after_pause.total() == 9

@@ -9,7 +9,6 @@ import pytest
 
 from app.db.core.database import Database
 from app.domain import reports as report_rules
-from app.domain.account_pauses import RemainingCalls
 from app.domain.attempts import Publication
 from app.domain.destinations import Outcome
 from app.domain.external_attempts import ExternalAttempt
@@ -24,7 +23,6 @@ from tests.factories import NOW, add_account, add_post, add_workspace, queued
 from tests.services.publishing_calls import (
     MINUTE,
     PUBLICATION,
-    account_pauses,
     add_due,
     claim,
     error_code,
@@ -49,7 +47,6 @@ def counts(metrics: Metrics) -> dict[str, float]:
     names = {
         "post_results_attempts_total": "{platform} {outcome}",
         "post_results_duplicate_publications_total": "{platform} duplicate",
-        "post_results_postponed_destinations_total": "{platform} postponed",
         "post_results_publication_lateness_seconds_count": "{platform} late",
     }
     return {
@@ -157,17 +154,6 @@ async def test_second_publication_is_counted_as_duplicate(
         )
 
     assert counts(metrics) == {"x published": 1, "x late": 1, "x duplicate": 1}
-
-
-async def test_postponements_are_counted_by_platform(database: Database, metrics: Metrics) -> None:
-    workspace = await add_workspace(database)
-    account = await add_due(database, workspace, 3, platform="sandbox")
-    pauses = account_pauses(database)
-    await pauses.pause_if_used_up(workspace, account, RemainingCalls(0, MINUTE))
-    for _ in range(2):
-        await pauses.postpone_due()
-
-    assert counts(metrics) == {"sandbox postponed": 3}
 
 
 async def test_rolled_back_transition_is_not_counted(database: Database, metrics: Metrics) -> None:

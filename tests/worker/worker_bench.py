@@ -146,7 +146,7 @@ class WorkerBench:
                 clock=self.clock.now,
                 sleep=self.clock.sleep,
             ),
-            pauses=AccountPauses(database=self.database, clock=self.clock.now, random=lambda: 0.5),
+            pauses=AccountPauses(database=self.database, clock=self.clock.now),
             duplicate_checks=DuplicateCheckService(
                 database=self.database, key_ids=CIPHER.key_ids, clock=self.clock.now
             ),

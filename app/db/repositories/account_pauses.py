@@ -1,4 +1,4 @@
-"""Pauses of accounts by rate limits, and the posts that wait for their end."""
+"""Pauses of accounts by rate limits."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,13 +6,13 @@ from functools import cache
 
 from sqlalchemy import Insert, bindparam, delete, exists, func, select
 
+from app.db.core.conditions import any_of
 from app.db.core.database import AllWorkspacesReader, Reader
 from app.db.core.statements import AllWorkspacesStatement, AnyRow, Statement
 from app.db.core.write_session import AllWorkspacesWriteSession, WriteSession
 from app.db.core.writes import insert_with_on_conflict
 from app.db.models import AccountPause, Destination
 from app.db.repositories.destination_filters import AWAITS_OUTCOME
-from app.domain.accounts import AccountPublisher
 from app.domain.destinations import DestinationStatus
 from app.domain.ids import AccountId
 
@@ -56,31 +56,17 @@ _IN_FLIGHT = Statement(
 )
 
 
-async def paused_accounts_with_due(reader: AllWorkspacesReader, now: datetime) -> Sequence[AnyRow]:
-    """Return the pauses of all workspaces during which a worker may claim destinations to publish them.
-
-    Each paused account costs one lookup in ix_destination_account_unsettled, however many destinations it
-    has.
-    """
-    return await reader.rows(_WITH_DUE, now=now)
+async def pauses_by_account_id(
+    reader: Reader, account_ids: Sequence[AccountId]
+) -> Sequence[AnyRow]:
+    """Return the pauses of the accounts that have one, also those that are over."""
+    return await reader.rows(_BY_ACCOUNT_ID, account_ids=account_ids)
 
 
-_WITH_DUE = AllWorkspacesStatement(
-    select(AccountPause.workspace_id, AccountPause.account_id, AccountPause.paused_until).where(
-        AccountPause.paused_until > bindparam("now"),
-        select(func.min(Destination.claimable_at))
-        .where(
-            Destination.workspace_id == AccountPause.workspace_id,
-            Destination.account_id == AccountPause.account_id,
-            Destination.publisher != AccountPublisher.EXTERNAL,
-            Destination.settled_at.is_(None),
-            Destination.status == DestinationStatus.QUEUED,
-        )
-        .correlate(AccountPause)
-        .scalar_subquery()
-        <= bindparam("now"),
-    ),
-    reason="a worker serves all workspaces",
+_BY_ACCOUNT_ID = Statement(
+    select(AccountPause.account_id, AccountPause.paused_until).where(
+        any_of(AccountPause.account_id, "account_ids")
+    )
 )
 
 
@@ -92,21 +78,24 @@ async def delete_pause(session: WriteSession, account_id: AccountId) -> None:
 _DELETE = delete(AccountPause).where(AccountPause.account_id == bindparam("account"))
 
 
-async def has_ended_pauses(reader: AllWorkspacesReader, now: datetime) -> bool:
-    """Return whether a pause of any workspace is over. Served by ix_account_pause_paused_until."""
-    ((has_ended,),) = await reader.rows(_HAS_ENDED, now=now)
+async def has_ended_pauses(reader: AllWorkspacesReader, before: datetime) -> bool:
+    """Return whether a pause of any workspace ended before a time.
+
+    Served by ix_account_pause_paused_until.
+    """
+    ((has_ended,),) = await reader.rows(_HAS_ENDED, before=before)
     return bool(has_ended)
 
 
-_IS_OVER = AccountPause.paused_until <= bindparam("now")
+_IS_OVER = AccountPause.paused_until <= bindparam("before")
 _HAS_ENDED = AllWorkspacesStatement(
     select(exists().where(_IS_OVER)), reason="maintenance of all workspaces"
 )
 
 
-async def delete_ended_pauses(session: AllWorkspacesWriteSession, now: datetime) -> None:
-    """Delete the pauses of all workspaces that are over."""
-    await session.rows(_DELETE_ENDED, now=now)
+async def delete_ended_pauses(session: AllWorkspacesWriteSession, before: datetime) -> None:
+    """Delete the pauses of all workspaces that ended before a time."""
+    await session.rows(_DELETE_ENDED, before=before)
 
 
 _DELETE_ENDED = AllWorkspacesStatement(

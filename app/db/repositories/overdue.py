@@ -11,6 +11,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    exists,
     func,
     or_,
     select,
@@ -22,7 +23,7 @@ from app.db.core.database import AllWorkspacesReader
 from app.db.core.projections import cached_statement
 from app.db.core.statements import AllWorkspacesStatement, AnySelect
 from app.db.core.types import UtcDateTime
-from app.db.models import Destination, Workspace
+from app.db.models import AccountPause, Destination, Workspace
 from app.domain.destinations import MAX_DUE, MAX_OVERDUE, OVERDUE_AFTER, Backlog
 
 _CUTOFF = bindparam("cutoff", type_=UtcDateTime())
@@ -36,12 +37,22 @@ def overdue_condition(cutoff: ColumnElement[datetime]) -> ColumnElement[bool]:
             Destination.claimable_at <= cutoff,
             Destination.round_started_at.is_not(None),
             Destination.round_started_at <= cutoff,
+            ~_is_paused_after(cutoff),
         ),
         and_(
             Destination.lease_token.is_not(None),
             Destination.started_at.is_not(None),
             Destination.lease_expires_at <= cutoff,
         ),
+    )
+
+
+def _is_paused_after(time: ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Return the condition that the account of a destination was paused after a time, or still is."""
+    return exists().where(
+        AccountPause.workspace_id == Destination.workspace_id,
+        AccountPause.account_id == Destination.account_id,
+        AccountPause.paused_until > time,
     )
 
 
@@ -95,6 +106,7 @@ def _select_backlog(*, is_sqlite: bool) -> AllWorkspacesStatement:
         workspaces,
         _CUTOFF,
         bindparam("max_overdue"),
+        ~_is_paused_after(_CUTOFF),
         is_sqlite=is_sqlite,
     )
     running = (
@@ -137,7 +149,7 @@ def _claimable_rows(
     workspaces: CTE,
     until: ColumnElement[datetime],
     limit: ColumnElement[int],
-    *,
+    *conditions: ColumnElement[bool],
     is_sqlite: bool,
 ) -> Subquery:
     """Select a column of destinations that are claimable since `until`, workspace by workspace.
@@ -149,9 +161,15 @@ def _claimable_rows(
         rows = select(column).where(
             Destination.workspace_id == unindexed(workspaces.c.id),
             Destination.claimable_at <= until,
+            *conditions,
         )
     else:
-        of_workspace = _select_of_workspace(workspaces, until, column).limit(limit).lateral()
+        of_workspace = (
+            _select_of_workspace(workspaces, until, column)
+            .where(*conditions)
+            .limit(limit)
+            .lateral()
+        )
         rows = select(of_workspace).select_from(workspaces)
     return rows.where(workspaces.c.claimable_at <= until).limit(limit).subquery()
 
@@ -169,6 +187,7 @@ def _select_oldest_start(workspaces: CTE) -> AnySelect:
         _select_of_workspace(
             oldest_workspaces, _CUTOFF, Destination.claimable_at, Destination.round_started_at
         )
+        .where(~_is_paused_after(_CUTOFF))
         .limit(_MAX_RECENTLY_RETRIED)
         .subquery()
     )

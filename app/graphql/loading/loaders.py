@@ -18,6 +18,7 @@ from app.db.core.paging import Page, PageRequest
 from app.db.core.statements import AnyRow
 from app.db.repositories import (
     account_failures,
+    account_pauses,
     accounts,
     api_keys,
     attempts,
@@ -93,6 +94,11 @@ class Loaders:
     @cached_property
     def accounts_by_id(self) -> DataLoader[AccountId, AnyRow | None]:
         return _to_one_loader(self._reader, accounts.accounts_by_id, "id")
+
+    @cached_property
+    def pauses_by_account_id(self) -> DataLoader[AccountId, AnyRow | None]:
+        query = account_pauses.pauses_by_account_id
+        return _to_one_loader(self._reader, query, "account_id")
 
     @cached_property
     def credentials_by_account_id(self) -> DataLoader[AccountId, AnyRow | None]:

@@ -197,12 +197,23 @@ class Destination(Node):
 
     @sourced_field(
         "What happens next, without an action of a user.",
-        Deferred(columns=_PROGRESS_COLUMNS),
+        Deferred(columns=(*_PROGRESS_COLUMNS, "account_id")),
         graphql_type=DestinationOutlook,
     )
-    def outlook(self, info: Info) -> outlook_rules.Outlook:
-        progress = to_record(self.row, outlook_rules.Progress)
-        return outlook_rules.outlook(progress, info.context.app_state.retry_policies, self.now)
+    async def outlook(self, info: Info) -> outlook_rules.Outlook:
+        return outlook_rules.outlook(
+            to_record(self.row, outlook_rules.Progress),
+            info.context.app_state.retry_policies,
+            self.now,
+            paused_until=await self._load_paused_until(info),
+        )
+
+    async def _load_paused_until(self, info: Info) -> datetime | None:
+        """Return the end of the last pause of the account; None if the destination cannot be claimed."""
+        if self.row.claimable_at is None:
+            return None
+        pause = await info.context.loaders.pauses_by_account_id.load(AccountId(self.row.account_id))
+        return None if pause is None else pause.paused_until
 
     @sourced_field(
         "Reason why a manual retry would be refused now; null if it would be accepted, or if the post was"
@@ -237,17 +248,22 @@ class Destination(Node):
 
     @sourced_field(
         "True if no publisher claimed or reported the destination within five minutes after it"
-        " became due or its lease expired. False while a lease is running.",
-        FromResolver(
-            columns=("claimable_at", "round_started_at", "started_at", "lease_expires_at")
+        " became due or its lease expired. False while a lease is running, and while a rate limit of the"
+        " platform pauses the account.",
+        Deferred(
+            columns=(
+                *("claimable_at", "round_started_at", "started_at", "lease_expires_at"),
+                "account_id",
+            )
         ),
     )
-    def is_overdue(self) -> bool:
+    async def is_overdue(self, info: Info) -> bool:
         return is_overdue(
             claimable_at=self.row.claimable_at,
             round_started_at=self.row.round_started_at,
             started_at=self.row.started_at,
             lease_expires_at=self.row.lease_expires_at,
+            paused_until=await self._load_paused_until(info),
             now=self.now,
         )
 

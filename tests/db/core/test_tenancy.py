@@ -24,6 +24,7 @@ from sqlalchemy import (
     select,
     table,
     text,
+    true,
     union_all,
     update,
 )
@@ -118,6 +119,26 @@ async def test_left_join_returns_rows_of_its_workspace_only(database: Database) 
         (workspace, None),
     ]
     assert [(row.account, row.destination) for row in other_rows] == [(other, other)]
+
+
+async def test_lateral_select_is_restricted(database: Database) -> None:
+    """Both workspaces have an account 1 with a destination."""
+    if database.is_sqlite:  # does not have LATERAL
+        return
+    workspace, _other = await two_tenants(database)
+    of_account = (
+        select(Destination.workspace_id)
+        .where(Destination.account_id == Account.id)
+        .correlate(Account)
+        .lateral()
+    )
+    statement = select(Account.workspace_id.label("account"), of_account.c.workspace_id).join(
+        of_account, true()
+    )
+
+    rows = await database.reader(workspace).rows(Statement(statement))
+
+    assert [(row.account, row.workspace_id) for row in rows] == [(workspace, workspace)]
 
 
 POST_SEARCH_INDEX = table("post_search_index", column("rowid"))
@@ -223,7 +244,6 @@ async def test_subquery_is_restricted(
         select(text("SELECT id FROM post").columns(Post.id).subquery()),
         select(select(ApiKey.id).cte()),
         select(Post.id).where(Post.id.in_(select(select(Destination.post_id).cte()))),
-        select(select(ApiKey.id).lateral()),
         select(aliased(Post).id),
         select(literal_column("1")).select_from(text("post")),
         select(literal_column("(SELECT max(content) FROM post)")),

@@ -83,6 +83,7 @@ _INDEX_NAMES = {
     "uq_post_kept": POST_BY_ID,
     "sqlite_autoindex_workspace_1": "pk_workspace",
     "sqlite_autoindex_account_1": "pk_account",
+    "sqlite_autoindex_account_pause_1": "pk_account_pause",
     "ix_account_publisher": "pk_account",  # begins with the primary key
     "sqlite_autoindex_api_key_1": "pk_api_key",
     "sqlite_autoindex_session_2": "uq_session_digest",

@@ -45,7 +45,7 @@ from tests.db.repositories.test_query_plans import (
 )
 from tests.factories import NOW, add_account, add_post, add_workspace, published
 
-OVERDUE_INDEXES = {"ix_destination_claimable", "ix_destination_leased"}
+OVERDUE_INDEXES = {"ix_destination_claimable", "ix_destination_leased", "pk_account_pause"}
 SELECTIVE_FILTERS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "overdue": ({"overdue": True}, OVERDUE_INDEXES),
     "unknown": ({"outcome": [Outcome.UNKNOWN]}, {"ix_destination_verifiable"}),

@@ -49,18 +49,32 @@ def locking_query(claim_time: ClaimTime, key_ids: list[str] | None) -> Query:
     )
 
 
+LOCKING_QUERIES: dict[str, tuple[Query, set[str]]] = {
+    "lock_destinations, due": (
+        locking_query(CLAIMABLE, None),
+        {"ix_destination_account_claimable", POST_BY_ID},
+    ),
+    "lock_destinations, due with a readable checkpoint": (
+        locking_query(CLAIMABLE, KEY_IDS),
+        {"ix_destination_account_claimable", POST_BY_ID, CHECKPOINT_BY_ID},
+    ),
+    "lock_destinations, unknown": (
+        locking_query(VERIFIABLE, None),
+        {"ix_destination_verifiable", POST_BY_ID},
+    ),
+    "lock_destinations, unknown with a readable checkpoint": (
+        locking_query(VERIFIABLE, KEY_IDS),
+        {"ix_destination_verifiable", POST_BY_ID, CHECKPOINT_BY_ID},
+    ),
+}
+
+
 async def test_claimable_destinations_of_accounts_are_read_in_index_order_without_a_sort(
     analyzed_database: Database,
 ) -> None:
-    for claim_time, index in (
-        (CLAIMABLE, "ix_destination_account_claimable"),
-        (VERIFIABLE, "ix_destination_verifiable"),
-    ):
-        for key_ids, checkpoints_by_id in ((None, set()), (KEY_IDS, {CHECKPOINT_BY_ID})):
-            plan = await explain_locking_query(
-                analyzed_database, locking_query(claim_time, key_ids)
-            )
-            assert plan - {"pk_account"} == {index, POST_BY_ID, *checkpoints_by_id}
+    for name, (query, indexes) in LOCKING_QUERIES.items():
+        plan = await explain_locking_query(analyzed_database, query)
+        assert plan - {"pk_account"} == indexes, name
 
 
 async def test_post_is_locked_and_loaded_with_attempts_by_keys(
@@ -161,7 +175,10 @@ async def test_backlog_is_read_in_the_indexes_of_claimable_and_leased_destinatio
         await overdue.read_backlog(analyzed_database.all_workspaces, NOW)
 
     plan = await explain_query(analyzed_database, query)
-    indexes = {"pk_workspace", "ix_destination_claimable", "ix_destination_leased"}
+    indexes = {
+        *("pk_workspace", "ix_destination_claimable", "ix_destination_leased"),
+        "pk_account_pause",
+    }
     # In so small a table, PostgreSQL may also sort the rows of another partial index.
     assert (
         plan
@@ -173,16 +190,6 @@ async def test_backlog_is_read_in_the_indexes_of_claimable_and_leased_destinatio
         }
         == indexes
     )
-
-
-async def test_paused_accounts_cost_one_lookup_each(analyzed_database: Database) -> None:
-    async def query(_reader: Reader) -> None:
-        await account_pauses.paused_accounts_with_due(analyzed_database.all_workspaces, NOW)
-
-    assert await explain_query(analyzed_database, query) == {
-        "ix_account_pause_paused_until",
-        "ix_destination_account_unsettled",
-    }
 
 
 async def test_calls_in_flight_are_counted_in_the_index_of_unsettled_destinations(

@@ -204,7 +204,10 @@ TOTALS: dict[str, tuple[Query, set[str]]] = {
     ),
     "destinations, overdue": (
         destination_count_query(overdue=True),
-        {"ix_destination_claimable", "ix_destination_leased", "ix_post_deleted"},
+        {
+            *("ix_destination_claimable", "ix_destination_leased", "pk_account_pause"),
+            "ix_post_deleted",
+        },
     ),
     "destinations to retry, failed lately": (
         retry_states_query(failed_after=WEEK_AGO),

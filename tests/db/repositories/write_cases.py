@@ -26,7 +26,6 @@ from app.db.repositories import (
     webhooks,
     workspaces,
 )
-from app.domain.accounts import default_publisher
 from app.domain.api_keys import NewApiKey, Scope
 from app.domain.attempts import Evidence, Publication
 from app.domain.credentials import EncryptedData
@@ -129,13 +128,24 @@ async def change_post(session: WriteSession, reader: Reader) -> None:
     await posts.write_posts(session, [changed, copy], previous=stored)
 
 
+async def lock_destinations(
+    reader: Reader, claim_time: claims.ClaimTime, account_id: AccountId
+) -> list[claims.LockedDestination]:
+    return await claims.lock_destinations(
+        reader,
+        claim_time,
+        LATER,
+        account_ids=[account_id],
+        locked_ids=[],
+        key_ids=(),
+        limit_per_account=9,
+    )
+
+
 async def remove_destinations(session: WriteSession, reader: Reader) -> None:
     """Remove the destinations without an attempt from posts that can be claimed."""
-    group = claims.ClaimGroup(default_publisher("instagram"), None)
-    claimable = await claims.lock_destinations(
-        reader, claims.ClaimTime.CLAIMABLE, LATER, group=group, key_ids=(), limit=9
-    )
-    stored = await posts.load_posts(reader, [post_id for post_id, _ in claimable])
+    claimable = await lock_destinations(reader, claims.ClaimTime.CLAIMABLE, ACCOUNT)
+    stored = await posts.load_posts(reader, [each.post_id for each in claimable])
     changed = [
         replace(post, destinations=tuple(each for each in post.destinations if each.state.attempts))
         for post in stored.values()
@@ -326,37 +336,11 @@ LOCKING_CASES: Mapping[str, WriteCase] = {
     "load_post_and_attempts_for_update": lambda _, reader: posts.load_post_and_attempts_for_update(
         reader, POST, FAILED
     ),
-    "lock_destinations to publish": lambda _, reader: claims.lock_destinations(
-        reader,
-        claims.ClaimTime.CLAIMABLE,
-        LATER,
-        group=claims.ClaimGroup(default_publisher("instagram"), None),
-        key_ids=(),
-        limit=9,
+    "lock_destinations to publish": lambda _, reader: lock_destinations(
+        reader, claims.ClaimTime.CLAIMABLE, ACCOUNT
     ),
-    "lock_destinations of an account": lambda _, reader: claims.lock_destinations(
-        reader,
-        claims.ClaimTime.CLAIMABLE,
-        LATER,
-        group=claims.ClaimGroup(default_publisher("instagram"), "instagram", ACCOUNT),
-        key_ids=(),
-        limit=9,
-    ),
-    "lock_destinations to verify": lambda _, reader: claims.lock_destinations(
-        reader,
-        claims.ClaimTime.VERIFIABLE,
-        LATER,
-        group=claims.ClaimGroup(default_publisher("instagram"), "instagram"),
-        key_ids=(),
-        limit=9,
-    ),
-    "lock_destinations of an account to verify": lambda _, reader: claims.lock_destinations(
-        reader,
-        claims.ClaimTime.VERIFIABLE,
-        LATER,
-        group=claims.ClaimGroup(default_publisher("instagram"), "instagram", UNKNOWN_ON_ACCOUNT),
-        key_ids=(),
-        limit=9,
+    "lock_destinations to verify": lambda _, reader: lock_destinations(
+        reader, claims.ClaimTime.VERIFIABLE, UNKNOWN_ON_ACCOUNT
     ),
     "load_webhook_for_update": lambda _, reader: webhooks.load_webhook_for_update(reader, WEBHOOK),
     "lock_due_deliveries": lambda _, reader: webhook_deliveries.lock_due_deliveries(

@@ -220,7 +220,6 @@ def test_types_of_changed_posts() -> None:
         "import scheduled→scheduled: ",
         "reportPublished draft→partially_failed: post.partially_failed, post.published, post.failed",
         "claimDestinations scheduled→publishing: ",
-        "waitForRateLimit scheduled→scheduled: ",
         "reportFailed publishing→publishing: ",
         "reportFailed publishing→failed: post.failed",
     ]
