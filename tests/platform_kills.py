@@ -296,7 +296,7 @@ async def _wait_for_attempts(database: Database, share: float) -> None:
 
 
 async def _repeat_lookups(database: Database) -> None:
-    """Let workers repeat lookups before the service's interval of five minutes has passed."""
+    """Let workers repeat lookups before the intervals of the service have passed."""
     while True:
         await database.write_all_workspaces(partial(_make_verifiable, now=datetime.now(UTC)))
         await asyncio.sleep(1)

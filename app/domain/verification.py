@@ -22,8 +22,11 @@ from app.domain.settlement import (
 )
 from app.domain.transitions import failed, retry_scheduled, verification_inconclusive
 
+_EARLY_VERIFICATIONS = (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5))
+"""Times after an unknown outcome at which it may be verified again: most answers are only late."""
+
 _VERIFICATION_RETRY_INTERVAL = timedelta(minutes=5)
-"""Wait between an inconclusive verification and the next one."""
+"""Wait between a later inconclusive verification and the next one."""
 
 
 class VerificationFinding(StrEnum):
@@ -69,7 +72,7 @@ def report_verified(
         raise lease_lost_error()
     if finding is VerificationFinding.STILL_UNKNOWN:
         return Transition(
-            state=verification_inconclusive(state, context.now + _VERIFICATION_RETRY_INTERVAL)
+            state=verification_inconclusive(state, _next_verification_at(state, context.now))
         )
     policy = retry_decider.policies.policy_for(
         history.platform, ErrorCategory.UNCLASSIFIED, not_sent=False
@@ -80,6 +83,13 @@ def report_verified(
     if is_too_old or policy.is_exhausted(state.round_attempts):
         return Transition(state=failed(state, _NOT_PUBLISHED_FAILURE, context.now))
     return Transition(state=retry_scheduled(state, _NOT_PUBLISHED_FAILURE, context.now))
+
+
+def _next_verification_at(state: DestinationState, now: datetime) -> datetime:
+    """Return the time of the verification after one that is inconclusive now."""
+    since = state.settled_at or now
+    early = (since + delay for delay in _EARLY_VERIFICATIONS)
+    return next((each for each in early if each > now), now + _VERIFICATION_RETRY_INTERVAL)
 
 
 def reconcile(

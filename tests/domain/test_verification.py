@@ -63,10 +63,32 @@ def test_finding_decides_about_unknown_outcome() -> None:
     assert verify(VERIFIED, F.NOT_PUBLISHED) == Transition(
         state=retrying_state(VERIFIED, NOT_PUBLISHED, DURING_LEASE)
     )
-    assert verify(VERIFIED, F.STILL_UNKNOWN) == Transition(
-        state=replace(
-            VERIFIED, verification_token=None, verifiable_at=DURING_LEASE + timedelta(minutes=5)
-        )
+
+
+INCONCLUSIVE = {
+    # seconds from the unknown outcome to the inconclusive verification, and to the next one
+    0: 15,
+    14.999: 15,
+    15: 60,
+    59: 60,
+    60: 300,
+    299: 300,
+    300: 600,
+    301.5: 601.5,
+    3600: 3900,
+}
+
+
+@pytest.mark.parametrize(("seconds", "next_seconds"), INCONCLUSIVE.items())
+def test_inconclusive_verification_is_repeated_after_15_s_1_min_and_then_every_5_min(
+    seconds: float, next_seconds: float
+) -> None:
+    settled_at = VERIFIED.settled_at
+    assert settled_at is not None
+    now, next_at = (settled_at + timedelta(seconds=s) for s in (seconds, next_seconds))
+    state = replace(VERIFIED, verifiable_at=now + timedelta(minutes=1))
+    assert verify(state, F.STILL_UNKNOWN, now=now) == Transition(
+        state=replace(state, verification_token=None, verifiable_at=next_at)
     )
 
 

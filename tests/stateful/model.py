@@ -32,6 +32,8 @@ class ModelDestination:
     """Valid while claimed or started."""
     verifiable_at: datetime | None = None
     """Valid while the outcome is unknown."""
+    unknown_since: datetime | None = None
+    """Valid while the outcome is unknown."""
     verification_token: Any = None
     """Token of the current verification lease."""
     reported_outcomes: dict[int, set[str]] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from tests.stateful.model import ModelDestination, ModelPost, WorkspaceModel
 
 VERIFICATION_INTERVAL = timedelta(minutes=5)
+EARLY_VERIFICATIONS = (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5))
 MAX_RETRY_AGES = {"RATE_LIMITED": timedelta(hours=72)}
 DEFAULT_MAX_RETRY_AGE = timedelta(hours=24)
 
@@ -173,7 +174,7 @@ class PublishingModel(WorkspaceModel):
             return "lease_lost"
         destination.verification_token = None
         if finding == "still_unknown":
-            destination.verifiable_at = self.now + VERIFICATION_INTERVAL
+            destination.verifiable_at = self._next_verification_at(destination)
         elif destination.counted_attempts >= 5 or self._is_older(
             destination, DEFAULT_MAX_RETRY_AGE
         ):
@@ -253,6 +254,13 @@ class PublishingModel(WorkspaceModel):
         destination.reported_outcomes[destination.fence].add("unknown")
         destination.phase, destination.error_code = "unknown", "OUTCOME_UNKNOWN"
         destination.verifiable_at, destination.verification_token = self.now, None
+        destination.unknown_since = self.now
+
+    def _next_verification_at(self, destination: ModelDestination) -> datetime:
+        assert destination.unknown_since is not None
+        age = self.now - destination.unknown_since
+        waits = [each - age for each in EARLY_VERIFICATIONS if each > age]
+        return self.now + (waits or [VERIFICATION_INTERVAL])[0]
 
     def _report_late(self, lease: GrantedLease, outcome: str) -> str:
         destination = lease.destination

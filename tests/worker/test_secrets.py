@@ -128,7 +128,7 @@ async def test_post_not_found_with_credentials_set_since_its_attempt_stays_unkno
     )
     async with bench_of(database, platform).running_worker():
         state = await sent.wait_until(
-            lambda state: is_unknown(state) and state.verifiable_at == NOW + timedelta(minutes=5)
+            lambda state: is_unknown(state) and state.verifiable_at == NOW + timedelta(seconds=15)
         )
 
     assert (state.attempts, len(platform.credentials)) == (1, 2)
