@@ -112,6 +112,11 @@ A line break that was copied with a token, for example, would make the header in
 class Credentials(Protocol):
     """Credentials of one account."""
 
+    @property
+    def platform_user_id(self) -> str | None:
+        """Id of the account on its platform; None if it is not known yet."""
+        ...
+
     async def get(self) -> CredentialValues:
         """Return the current values; raises NotPublished without any that this worker can decrypt."""
         ...

@@ -211,6 +211,9 @@ def require_same_user(platform: str, expected: str | None, actual: str | None) -
 class _UnstoredCredentials:
     """Credentials that only their verification uses."""
 
+    platform_user_id: str | None = None
+    """Not known: the verification finds out to which account the credentials belong."""
+
     def __init__(self, values: CredentialValues) -> None:
         self.values = values
 

@@ -105,6 +105,7 @@ class AccountSecrets:
     ) -> None:
         self._secrets = secrets
         self._key = (workspace_id, account.id)
+        self.platform_user_id = account.platform_user_id
         self._row_name = credential_row_name(*self._key, account.platform)
 
     async def get(self) -> CredentialValues:

@@ -33,7 +33,9 @@ from tests.servers import TIMEOUT_SECONDS, unused_port
 
 POST_COLLECTION = "app.bsky.feed.post"
 
-_PASSWORD = "password-of-a-test"
+MAIN_PASSWORD = "password-of-a-test"
+"""Password of every account."""
+
 _JWT_SECRET = "jwt-secret-of-a-test"
 _ADMIN_PASSWORD = "admin-password-of-a-test"
 _ADMIN_AUTHORIZATION = "Basic " + base64.b64encode(f"admin:{_ADMIN_PASSWORD}".encode()).decode()
@@ -63,7 +65,7 @@ class PdsServer:
     async def create_account(self, handle: str | None = None) -> PdsAccount:
         """Create an account without posts, by default with a new handle."""
         handle = handle or f"account{next(self._account_numbers)}.test"
-        details = {"handle": handle, "email": f"{handle}@example.com", "password": _PASSWORD}
+        details = {"handle": handle, "email": f"{handle}@example.com", "password": MAIN_PASSWORD}
         session = successful_json(await self.call("com.atproto.server.createAccount", details))
         authorization = f"Bearer {session['accessJwt']}"
         app_password = successful_json(

@@ -55,6 +55,7 @@ class MemoryCredentials:
     values: CredentialValues | None = None
     refreshes: int = 0
     """Number of calls of `request_new`."""
+    platform_user_id: str | None = None
 
     async def get(self) -> CredentialValues:
         if self.values is None:

@@ -15,8 +15,10 @@ from app.platforms.bluesky.errors import (
     HANDLE_NOT_FOUND,
     INVALID_REQUEST,
     INVALID_SWAP,
+    MAIN_PASSWORD_MESSAGE,
     RECORD_NOT_FOUND,
 )
+from app.platforms.bluesky.inactive_accounts import inactive_account_error
 from app.platforms.bluesky.profiles import NO_PROFILE, Profile, parse_profile, profile_parameters
 from app.platforms.bluesky.records import (
     RecordAddress,
@@ -115,14 +117,11 @@ class Bluesky:
         """Ask the account's server for the account of the session, and for its profile."""
 
         async def identify(session: BlueskySession) -> AccountIdentity:
+            if session.has_main_password:
+                raise NotPublished(ErrorCategory.AUTH, "MAIN_PASSWORD", MAIN_PASSWORD_MESSAGE)
             account = await self._read_account(session)
-            # `active` is optional: without it, credentials that were accepted are not refused.
             if account.get("active") is False:
-                raise NotPublished(
-                    ErrorCategory.AUTH,
-                    "ACCOUNT_INACTIVE",
-                    "The account is not active. Activate it, and connect it again.",
-                )
+                raise await inactive_account_error(self._xrpc, account, session.pds)
             did, handle = (read_member(account, name, str) for name in ("did", "handle"))
             profile = await self._read_profile(session, did)
             return AccountIdentity(

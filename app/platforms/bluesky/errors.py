@@ -7,20 +7,40 @@ from app.outbound.client import OutboundResponse
 from app.platforms.protocol import NotPublished
 from app.platforms.responses import parse_json_object, refusal
 
+AUTHENTICATION_REQUIRED = "AuthenticationRequired"
 EXPIRED_TOKEN = "ExpiredToken"
 HANDLE_NOT_FOUND = "HandleNotFound"
 INVALID_REQUEST = "InvalidRequest"
 INVALID_SWAP = "InvalidSwap"
 RECORD_NOT_FOUND = "RecordNotFound"
+REPO_DEACTIVATED = "RepoDeactivated"
+REPO_SUSPENDED = "RepoSuspended"
+REPO_TAKENDOWN = "RepoTakendown"
+
+MAIN_PASSWORD_MESSAGE = (
+    "This is the main password of the account, which allows far more than publishing. Create an app password"
+    " in Bluesky's settings (Privacy and security > App passwords), and connect the account with it."
+)
+TAKEDOWN_MESSAGE = "The account has been taken down. Ask the moderators of its server."
+SUSPENSION_MESSAGE = "The account is suspended. Ask the moderators of its server."
+DEACTIVATION_MESSAGE = (
+    "The account is deactivated. Activate it, and connect it again. If it has moved to another server,"
+    " connect it with the URL of that server."
+)
 
 _REFUSALS = {
     ErrorCategory.AUTH: {
-        "AuthenticationRequired": "The server does not accept the handle or the app password. Create an"
+        AUTHENTICATION_REQUIRED: "The server does not accept the handle or the app password. Create an"
         " app password in Bluesky's settings, and connect the account again with it.",
         EXPIRED_TOKEN: "The session of the account has expired. Connect the account again.",
-        "InvalidToken": "The server does not accept the session. Connect the account again.",
-        "AccountTakedown": "The account has been taken down. Ask the moderators of its server.",
-        "AccountDeactivated": "The account is deactivated. Activate it, and connect it again.",
+        "AuthFactorTokenRequired": MAIN_PASSWORD_MESSAGE,  # no app password needs a second factor
+        "InvalidToken": "The server does not accept the session. Connect the account again. If it has moved"
+        " to another server, connect it with the URL of that server.",
+        "AccountTakedown": TAKEDOWN_MESSAGE,
+        REPO_TAKENDOWN: TAKEDOWN_MESSAGE,
+        REPO_SUSPENDED: SUSPENSION_MESSAGE,
+        "AccountDeactivated": DEACTIVATION_MESSAGE,
+        REPO_DEACTIVATED: DEACTIVATION_MESSAGE,
         "AccountNotFound": "The account was deleted or moved to another server. Connect it again.",
     },
     ErrorCategory.CONTENT_REJECTED: {

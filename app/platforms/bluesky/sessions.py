@@ -1,8 +1,10 @@
 """Sessions of Bluesky accounts: stored with the credentials, and renewed when they expire."""
 
+import unicodedata
 from base64 import urlsafe_b64decode
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -10,7 +12,12 @@ import orjson
 
 from app.domain.destinations import TEMPORARY_CATEGORIES, ErrorCategory
 from app.domain.times import Clock
-from app.platforms.bluesky.errors import EXPIRED_TOKEN
+from app.platforms.bluesky.errors import AUTHENTICATION_REQUIRED, EXPIRED_TOKEN
+from app.platforms.bluesky.inactive_accounts import (
+    explain_refused_login,
+    inactive_account_error,
+    pds_of_answer,
+)
 from app.platforms.bluesky.xrpc import XrpcClient
 from app.platforms.protocol import (
     TOKEN_PATTERN,
@@ -27,6 +34,9 @@ T = TypeVar("T")
 _RENEWAL_MARGIN = timedelta(minutes=2)
 """Remaining validity below which an access token is renewed before it is used."""
 
+_MAIN_PASSWORD_SCOPE = "com.atproto.access"
+"""Scope of the access tokens that a server gives for a main password."""
+
 _Token = Annotated[str, msgspec.Meta(pattern=TOKEN_PATTERN)]
 
 
@@ -39,6 +49,11 @@ class BlueskySession(msgspec.Struct, frozen=True, rename="camel"):
     """URL of the server with the account's records, its personal data server."""
     access_jwt: _Token
     refresh_jwt: _Token
+
+    @property
+    def has_main_password(self) -> bool:
+        """True if the session began with the main password of the account, not with an app password."""
+        return _token_claims(self.access_jwt).get("scope") == _MAIN_PASSWORD_SCOPE
 
     def __repr__(self) -> str:
         return f"<session of {self.did}>"
@@ -95,8 +110,9 @@ class SessionManager:
             values = await credentials.get()
             current = parse_credentials(values)
             secrets |= current.secrets
+            request_session = partial(self._request_session, credentials.platform_user_id)
             if current.session is None or self._expires_soon(current.session):
-                values = await credentials.refresh(values, self._request_session)
+                values = await credentials.refresh(values, request_session)
                 current = parse_credentials(values)
                 secrets |= current.secrets
             try:
@@ -104,7 +120,7 @@ class SessionManager:
             except NotPublished as error:
                 if error.code != EXPIRED_TOKEN:
                     raise
-            current = parse_credentials(await credentials.refresh(values, self._request_session))
+            current = parse_credentials(await credentials.refresh(values, request_session))
             secrets |= current.secrets
             return await call(current.require_session())
 
@@ -112,11 +128,18 @@ class SessionManager:
         expiry = token_expiry(session.access_jwt)
         return expiry is not None and expiry <= self._now() + _RENEWAL_MARGIN
 
-    async def _request_session(self, values: CredentialValues) -> CredentialValues:
+    async def _request_session(
+        self, platform_user_id: str | None, values: CredentialValues
+    ) -> CredentialValues:
         """Return the credentials with a new session, by its refresh token or else by the app password."""
         current = parse_credentials(values)
         with convert_unknown_outcome("The login was not completed."):
-            answer = await self._refresh(current) or await self._log_in(current)
+            answer = await self._refresh(current)
+            if answer is None:
+                answer = await self._log_in(current, platform_user_id)
+            # `active` is optional: without it, an account that was accepted is not refused.
+            if answer.get("active") is False:
+                raise await inactive_account_error(self._xrpc, answer, current.service)
             session = _to_session(answer, current)
         return {**values, "session": msgspec.to_builtins(session)}
 
@@ -136,56 +159,82 @@ class SessionManager:
                 raise
             return None
 
-    async def _log_in(self, current: BlueskyCredentials) -> Mapping[str, Any]:
-        login = {"identifier": current.identifier, "password": current.app_password}
-        return await self._xrpc.call(
-            current.service,
-            "com.atproto.server.createSession",
-            body=orjson.dumps(login),
-        )
+    async def _log_in(
+        self, current: BlueskyCredentials, platform_user_id: str | None
+    ) -> Mapping[str, Any]:
+        identifier = _login_identifier(current, platform_user_id)
+        try:
+            return await self._xrpc.call(
+                current.service,
+                "com.atproto.server.createSession",
+                body=orjson.dumps({"identifier": identifier, "password": current.app_password}),
+            )
+        except NotPublished as error:
+            if error.code != AUTHENTICATION_REQUIRED:
+                raise
+            raise await explain_refused_login(
+                self._xrpc, current.service, identifier, error
+            ) from None
 
 
 def parse_credentials(values: CredentialValues) -> BlueskyCredentials:
-    """Return the credentials of an account; raises NotPublished if they are incomplete."""
+    """Return the credentials of an account; raises NotPublished if they are incomplete.
+
+    Blanks around copied values are removed, and the `@` before a handle.
+    """
+    stripped = {
+        name: value.strip() if isinstance(value, str) else value for name, value in values.items()
+    }
     try:
-        return msgspec.convert(values, BlueskyCredentials)
+        credentials = msgspec.convert(stripped, BlueskyCredentials)
     except msgspec.ValidationError:
         raise credentials_error(
             "The credentials of the account must have the strings identifier and appPassword, and may"
             " have the URL service. Connect the account again.",
         ) from None
+    return msgspec.structs.replace(
+        credentials, identifier=_clean_identifier(credentials.identifier)
+    )
 
 
 def token_expiry(token: str) -> datetime | None:
     """Return the time at which a JSON Web Token expires, unverified; None if it does not show one."""
     try:
-        payload = token.split(".")[1]
-        claims = orjson.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return datetime.fromtimestamp(claims["exp"], UTC)
+        return datetime.fromtimestamp(_token_claims(token)["exp"], UTC)
     except (LookupError, TypeError, ValueError, OverflowError, OSError):
         return None
+
+
+def _token_claims(token: str) -> Mapping[str, Any]:
+    """Return the claims of a JSON Web Token, unverified; an empty mapping if it does not show any."""
+    try:
+        payload = token.split(".")[1]
+        claims = orjson.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (LookupError, ValueError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+def _login_identifier(current: BlueskyCredentials, platform_user_id: str | None) -> str:
+    """Return the DID of the account once it is known, because a handle can change, or else its handle."""
+    if platform_user_id is not None and platform_user_id.startswith("did:"):
+        return platform_user_id
+    return current.identifier if current.session is None else current.session.did
+
+
+def _clean_identifier(identifier: str) -> str:
+    """Return an identifier without the `@` and the invisible characters that a copied handle may have.
+
+    Bluesky's pages surround handles with characters that set the direction of the text.
+    """
+    visible = "".join(char for char in identifier if unicodedata.category(char) != "Cf")
+    return visible.strip().removeprefix("@")
 
 
 def _to_session(answer: Mapping[str, Any], current: BlueskyCredentials) -> BlueskySession:
     """Return the session of an answer. Without a DID document, the account's server is the last one."""
     last_pds = current.service if current.session is None else current.session.pds
     try:
-        return msgspec.convert(
-            {**answer, "pds": _pds_of_answer(answer) or last_pds}, BlueskySession
-        )
+        return msgspec.convert({**answer, "pds": pds_of_answer(answer) or last_pds}, BlueskySession)
     except msgspec.ValidationError:
         raise OutcomeUnknown("The server's answer has no complete session.") from None
-
-
-def _pds_of_answer(answer: Mapping[str, Any]) -> object:
-    """Return the URL of the account's server in its DID document; None if the answer has none."""
-    document = answer.get("didDoc")
-    services = document.get("service") if isinstance(document, Mapping) else None
-    return next(
-        (
-            service.get("serviceEndpoint")
-            for service in (services if isinstance(services, list) else ())
-            if isinstance(service, Mapping) and str(service.get("id")).endswith("#atproto_pds")
-        ),
-        None,
-    )

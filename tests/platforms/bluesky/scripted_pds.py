@@ -32,6 +32,8 @@ APP_PASSWORD = "abcd-efgh-ijkl-mnop"
 
 CREATE_SESSION = "com.atproto.server.createSession"
 REFRESH_SESSION = "com.atproto.server.refreshSession"
+DESCRIBE_REPO = "com.atproto.repo.describeRepo"
+GET_REPO_STATUS = "com.atproto.sync.getRepoStatus"
 GET_SESSION = "com.atproto.server.getSession"
 PUT_RECORD = "com.atproto.repo.putRecord"
 GET_RECORD = "com.atproto.repo.getRecord"
@@ -66,9 +68,14 @@ _TIMEOUT_WITHOUT_ANSWER = timedelta(seconds=1)
 """The server keeps the connection open without an answer."""
 
 
-def access_token(number: int, *, valid_for: timedelta = timedelta(hours=2)) -> str:
-    """Return an unsigned JSON Web Token."""
-    claims = {"jti": number, "exp": int((NOW + valid_for).timestamp())}
+def access_token(
+    number: int,
+    *,
+    valid_for: timedelta = timedelta(hours=2),
+    scope: str = "com.atproto.appPass",
+) -> str:
+    """Return an unsigned JSON Web Token, by default of an app password."""
+    claims = {"jti": number, "exp": int((NOW + valid_for).timestamp()), "scope": scope}
     return f"e30.{urlsafe_b64encode(orjson.dumps(claims)).decode().rstrip('=')}.c2ln"
 
 

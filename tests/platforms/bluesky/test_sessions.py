@@ -76,6 +76,53 @@ async def test_first_post_logs_in_and_stores_the_session_of_the_accounts_server(
         }
 
 
+@pytest.mark.parametrize(
+    "identifier", ["alice.test", "@alice.test", " @alice.test\n", "\u202a@alice.test\u202c"]
+)
+async def test_login_accepts_a_copied_handle_and_blanks(identifier: str) -> None:
+    async with bluesky_setup() as setup:
+        setup.credentials.values = {
+            "identifier": identifier,
+            "appPassword": f" {APP_PASSWORD}\n",
+            "service": f"{setup.pds.url} ",
+        }
+        await setup.publish()
+
+        (login,) = setup.pds.sent(CREATE_SESSION)
+        assert login.json == {"identifier": "alice.test", "password": APP_PASSWORD}
+        assert setup.pds.methods == [CREATE_SESSION, PUT_RECORD]
+
+
+async def test_login_of_a_known_account_has_its_did_instead_of_the_handle() -> None:
+    async with bluesky_setup() as setup:
+        setup.credentials.values = login_credentials(setup.pds.url)
+        setup.credentials.platform_user_id = DID
+        await setup.publish()
+
+        (login,) = setup.pds.sent(CREATE_SESSION)
+        assert login.json == {"identifier": DID, "password": APP_PASSWORD}
+
+
+async def test_login_after_a_session_has_the_did_of_the_session() -> None:
+    async with bluesky_setup() as setup:
+        setup.pds.script(PUT_RECORD, EXPIRED_TOKEN)
+        setup.pds.script(REFRESH_SESSION, REVOKED_TOKEN)
+        await setup.publish()
+
+        (login,) = setup.pds.sent(CREATE_SESSION)
+        assert login.json["identifier"] == DID
+
+
+async def test_login_ignores_a_platform_user_id_that_is_no_did() -> None:
+    async with bluesky_setup() as setup:
+        setup.credentials.values = login_credentials(setup.pds.url)
+        setup.credentials.platform_user_id = "17"
+        await setup.publish()
+
+        (login,) = setup.pds.sent(CREATE_SESSION)
+        assert login.json["identifier"] == "alice.test"
+
+
 async def test_concurrent_first_posts_log_in_once() -> None:
     async with bluesky_setup() as setup:
         setup.credentials = SingleFlightCredentials(login_credentials(setup.pds.url))

@@ -5,16 +5,22 @@ import pytest
 from app.domain.destinations import ErrorCategory
 from app.platforms.protocol import AccountIdentity, NotPublished, OutcomeUnknown
 from tests.platforms.bluesky.scripted_pds import (
+    CLOSED_CONNECTION,
     CREATE_SESSION,
+    DESCRIBE_REPO,
     DID,
     GET_RECORD,
+    GET_REPO_STATUS,
     GET_SESSION,
     HTML_PAGE,
     Setup,
+    access_token,
     bluesky_setup,
     error_response,
     json_response,
     login_credentials,
+    running_pds,
+    stored_credentials,
 )
 
 SESSION = json_response(200, {"did": DID, "handle": "alice.test", "active": True})
@@ -102,18 +108,183 @@ async def test_wrong_app_password_is_refused() -> None:
         )
 
 
-async def test_inactive_account_is_refused() -> None:
+REFUSED_LOGIN = error_response(401, "AuthenticationRequired", "Invalid identifier or password")
+DEACTIVATED = (
+    "The account is deactivated. Activate it, and connect it again. If it has moved to another server,"
+    " connect it with the URL of that server."
+)
+TAKEN_DOWN = "The account has been taken down. Ask the moderators of its server."
+SUSPENDED = "The account is suspended. Ask the moderators of its server."
+STATUSES = {
+    "takendown": ("ACCOUNT_TAKEN_DOWN", TAKEN_DOWN),
+    "suspended": ("ACCOUNT_SUSPENDED", SUSPENDED),
+    "deactivated": ("ACCOUNT_DEACTIVATED", DEACTIVATED),
+    "deleted": ("ACCOUNT_DELETED", "The account was deleted. Connect another account."),
+    "throttled": (
+        "ACCOUNT_INACTIVE",
+        "The account is not active. Ask the operator of its server.",
+    ),
+    None: ("ACCOUNT_INACTIVE", "The account is not active. Ask the operator of its server."),
+}
+
+
+@pytest.mark.parametrize("is_connected", [True, False])
+@pytest.mark.parametrize(("status", "expected"), STATUSES.items())
+async def test_inactive_account_is_refused_with_its_status(
+    status: str | None, expected: tuple[str, str], *, is_connected: bool
+) -> None:
+    inactive = {"did": DID, "handle": "alice.test", "active": False, "status": status}
+    tokens = {"accessJwt": access_token(1), "refreshJwt": "refresh-1"}
     async with bluesky_setup() as setup:
-        inactive = {"did": DID, "handle": "alice.test", "active": False, "status": "deactivated"}
-        setup.pds.script(GET_SESSION, json_response(200, inactive))
+        if is_connected:
+            setup.pds.script(GET_SESSION, json_response(200, inactive))
+        else:
+            setup.credentials.values = login_credentials(setup.pds.url)
+            setup.pds.script(CREATE_SESSION, json_response(200, inactive | tokens))
+
+        error = await verification_error(setup)
+
+        assert (error.category, (error.code, error.message)) == (ErrorCategory.AUTH, expected)
+        assert len(setup.pds.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("RepoTakendown", TAKEN_DOWN),
+        ("RepoSuspended", SUSPENDED),
+        ("RepoDeactivated", DEACTIVATED),
+    ],
+)
+async def test_refused_login_of_an_inactive_account_has_its_status(code: str, message: str) -> None:
+    async with bluesky_setup() as setup:
+        setup.credentials.values = login_credentials(setup.pds.url)
+        setup.pds.script(CREATE_SESSION, REFUSED_LOGIN)
+        setup.pds.script(DESCRIBE_REPO, error_response(400, code))
+
+        error = await verification_error(setup)
+
+        assert (error.category, error.code, error.message) == (ErrorCategory.AUTH, code, message)
+        (description,) = setup.pds.sent(DESCRIBE_REPO)
+        assert description.parameters == {"repo": "alice.test"}
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        json_response(200, {"did": DID}),
+        error_response(400, "RepoNotFound"),
+        error_response(502, "UpstreamFailure"),
+        CLOSED_CONNECTION,
+    ],
+)
+async def test_login_that_is_refused_for_another_reason_has_the_error_of_the_login(
+    description: bytes,
+) -> None:
+    async with bluesky_setup() as setup:
+        setup.credentials.values = login_credentials(setup.pds.url)
+        setup.pds.script(CREATE_SESSION, REFUSED_LOGIN)
+        setup.pds.script(DESCRIBE_REPO, description)
+
+        error = await verification_error(setup)
+
+    assert (error.category, error.code) == (ErrorCategory.AUTH, "AuthenticationRequired")
+
+
+@pytest.mark.parametrize("is_connected", [True, False])
+async def test_account_that_moved_is_refused_with_its_new_server(*, is_connected: bool) -> None:
+    async with bluesky_setup() as setup, running_pds() as new_server:
+        new_server.script(GET_REPO_STATUS, json_response(200, {"did": DID, "active": True}))
+        service = {"id": "#atproto_pds", "serviceEndpoint": new_server.url}
+        moved = {
+            "did": DID,
+            "active": False,
+            "status": "deactivated",
+            "didDoc": {"service": [service]},
+            "accessJwt": access_token(1),
+            "refreshJwt": "refresh-1",
+        }
+        if not is_connected:
+            setup.credentials.values = login_credentials(setup.pds.url)
+        setup.pds.script(GET_SESSION if is_connected else CREATE_SESSION, json_response(200, moved))
+
+        error = await verification_error(setup)
+
+        (status,) = new_server.requests
+        assert (status.method, status.parameters) == (GET_REPO_STATUS, {"did": DID})
+        assert "authorization" not in status.headers
+        assert (error.category, error.code, error.message) == (
+            ErrorCategory.AUTH,
+            "ACCOUNT_MOVED",
+            f"The account has moved to the server {new_server.url}. Create an app password there, and connect"
+            " the account again with it and the URL of this server.",
+        )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        json_response(200, {"did": DID, "active": False, "status": "deactivated"}),
+        error_response(400, "RepoNotFound"),
+        CLOSED_CONNECTION,
+    ],
+)
+async def test_account_that_is_not_active_on_another_server_either_is_deactivated(
+    answer: bytes,
+) -> None:
+    async with bluesky_setup() as setup, running_pds() as other_server:
+        other_server.script(GET_REPO_STATUS, answer)
+        service = {"id": "#atproto_pds", "serviceEndpoint": other_server.url}
+        inactive = {"did": DID, "active": False, "status": "deactivated"}
+        document = {"didDoc": {"service": [service]}}
+        setup.pds.script(GET_SESSION, json_response(200, inactive | document))
+
+        error = await verification_error(setup)
+
+        assert (len(other_server.requests), error.code) == (1, "ACCOUNT_DEACTIVATED")
+
+
+MAIN_PASSWORD = (
+    "This is the main password of the account, which allows far more than publishing. Create an app password"
+    " in Bluesky's settings (Privacy and security > App passwords), and connect the account with it."
+)
+
+
+async def test_main_password_is_refused() -> None:
+    async with bluesky_setup() as setup:
+        setup.credentials.values = login_credentials(setup.pds.url)
+        token = access_token(1, scope="com.atproto.access")
+        login = {"did": DID, "accessJwt": token, "refreshJwt": "refresh-1", "active": True}
+        setup.pds.script(CREATE_SESSION, json_response(200, login))
 
         error = await verification_error(setup)
 
         assert (error.category, error.code, error.message) == (
             ErrorCategory.AUTH,
-            "ACCOUNT_INACTIVE",
-            "The account is not active. Activate it, and connect it again.",
+            "MAIN_PASSWORD",
+            MAIN_PASSWORD,
         )
+        assert setup.pds.methods == [CREATE_SESSION]
+
+
+async def test_main_password_with_a_second_factor_is_refused() -> None:
+    async with bluesky_setup() as setup:
+        setup.credentials.values = login_credentials(setup.pds.url)
+        setup.pds.script(CREATE_SESSION, error_response(401, "AuthFactorTokenRequired"))
+
+        error = await verification_error(setup)
+
+    assert (error.category, error.message) == (ErrorCategory.AUTH, MAIN_PASSWORD)
+
+
+@pytest.mark.parametrize("scope", ["com.atproto.appPass", "com.atproto.appPassPrivileged"])
+async def test_app_password_is_accepted(scope: str) -> None:
+    async with bluesky_setup() as setup:
+        token = access_token(1, scope=scope)
+        setup.credentials.values = stored_credentials(setup.pds.url, accessJwt=token)
+        setup.pds.script(GET_SESSION, SESSION)
+
+        assert await verify(setup) == ALICE
 
 
 async def test_server_without_a_login_is_a_temporary_failure() -> None:
