@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -74,6 +75,29 @@ async def send(
     if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
         return response
     raise read_refusal(response) or _status_error(response, now)
+
+
+def without_post_content(request: OutboundRequest, read_refusal: RefusalReader) -> RefusalReader:
+    """Return the reader of refusals for a request that has no content of a post.
+
+    A status that refuses content then refuses the request itself, such as that of another kind of server.
+    """
+
+    def read(response: OutboundResponse) -> NotPublished | None:
+        error = read_refusal(response)
+        category = _CATEGORY_BY_STATUS.get(response.status)
+        if error is not None or category is not ErrorCategory.CONTENT_REJECTED:
+            return error
+        url = urlsplit(request.url)
+        return refusal(
+            response,
+            ErrorCategory.PERMANENT,
+            f"HTTP_{response.status}",
+            f"The server answered {response.status}: it refuses the request. Check its URL,"
+            f" {url.scheme}://{url.netloc}.",
+        )
+
+    return read
 
 
 def require_json_object(response: OutboundResponse) -> Mapping[str, Any]:

@@ -189,6 +189,7 @@ class Bluesky:
                 "com.atproto.repo.putRecord",
                 body=body,
                 token=session.access_jwt,
+                has_post_content=True,
                 rate_limit=request.rate_limit,
             )
         except NotPublished as error:
@@ -225,6 +226,7 @@ class Bluesky:
             body=media.content,
             content_type=media.content_type,
             token=session.access_jwt,
+            has_post_content=True,
         )
         return embedded_image(media, read_member(answer, "blob", dict))
 

@@ -10,7 +10,12 @@ from app.domain.times import Clock
 from app.outbound.client import OutboundClient, OutboundRequest
 from app.platforms.bluesky.errors import read_refusal
 from app.platforms.protocol import ObservedRateLimit
-from app.platforms.responses import invalid_member_error, require_json_object, send
+from app.platforms.responses import (
+    invalid_member_error,
+    require_json_object,
+    send,
+    without_post_content,
+)
 
 T = TypeVar("T")
 
@@ -35,11 +40,13 @@ class XrpcClient:
         body: bytes | None = None,
         content_type: str = "application/json",
         token: str | None = None,
+        has_post_content: bool = False,
         rate_limit: ObservedRateLimit | None = None,
     ) -> Mapping[str, Any]:
         """Return the JSON object that a method answers; raises NotPublished or OutcomeUnknown.
 
-        A method with a body writes, and one without reads.
+        A method with a body writes, and one without reads. With `has_post_content`, the body is a part of a
+        post, which the server may refuse for its content.
         """
         headers = {"Content-Type": content_type} if body else {}
         if token is not None:
@@ -58,7 +65,9 @@ class XrpcClient:
             self.client,
             request,
             now=self.now(),
-            read_refusal=read_refusal,
+            read_refusal=read_refusal
+            if has_post_content
+            else without_post_content(request, read_refusal),
             rate_limit=rate_limit,
         )
         return require_json_object(response)

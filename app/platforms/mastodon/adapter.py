@@ -149,7 +149,9 @@ class Mastodon:
     async def verify_credentials(self, credentials: Credentials) -> AccountIdentity:
         """Ask the instance for the account of the access token."""
         api = await self._connect(credentials)
-        return _to_identity(await api.account(), api.origin)
+        account = await api.account()
+        _check_is_usable(account)
+        return _to_identity(account, api.origin)
 
     async def _connect(self, credentials: Credentials) -> MastodonApi:
         return MastodonApi(self._client, await credentials.get(), self._now)
@@ -192,6 +194,24 @@ class Mastodon:
                 return media_id
             await self._sleep(_MEDIA_POLL_INTERVAL.total_seconds())
             is_processed = await api.is_media_processed(media_id)
+
+
+def _check_is_usable(account: Mapping[str, Any]) -> None:
+    """Raise NotPublished for an account that is suspended, or that redirects to another one."""
+    if account.get("suspended") is True:
+        raise NotPublished(
+            ErrorCategory.AUTH,
+            "ACCOUNT_SUSPENDED",
+            "The account is suspended. Ask the moderators of its server.",
+        )
+    moved_to = account.get("moved")
+    if isinstance(moved_to, dict):
+        place = text_or_none(moved_to.get("url")) or text_or_none(moved_to.get("acct"))
+        raise NotPublished(
+            ErrorCategory.AUTH,
+            "ACCOUNT_MOVED",
+            f"The account has moved to {place or 'another account'}. Connect that account.",
+        )
 
 
 def _to_identity(account: Mapping[str, Any], origin: str) -> AccountIdentity:

@@ -32,6 +32,7 @@ from app.platforms.responses import (
     send,
     time_or_default,
     unknown_outcome,
+    without_post_content,
 )
 
 _TIMEOUT = timedelta(seconds=30)
@@ -58,7 +59,9 @@ class MastodonApi:
 
     def __init__(self, client: OutboundClient, credentials: CredentialValues, now: Clock) -> None:
         """Create a client by `instance` and `accessToken`; raises NotPublished without valid ones."""
-        instance, token = (str(credentials.get(name, "")) for name in ("instance", "accessToken"))
+        instance, token = (
+            str(credentials.get(name, "")).strip() for name in ("instance", "accessToken")
+        )
         origin = parse_origin(instance)
         if origin is None or not re.match(TOKEN_PATTERN, token):
             raise credentials_error(
@@ -185,13 +188,19 @@ class MastodonApi:
             max_response_bytes=_MAX_RESPONSE_BYTES,
             pool_key=self.origin,
         )
+
+        def read_any_refusal(response: OutboundResponse) -> NotPublished | None:
+            return _read_forbidden(response) or read_refusal(response)
+
         with redact_errors({self._token}):
             return read(
                 await send(
                     self._client,
                     request,
                     now=self._now(),
-                    read_refusal=read_refusal,
+                    read_refusal=read_any_refusal
+                    if body is not None
+                    else without_post_content(request, read_any_refusal),
                     rate_limit=rate_limit,
                 )
             )
@@ -199,7 +208,7 @@ class MastodonApi:
 
 def parse_origin(instance: str) -> str | None:
     """Return the URL of an instance without its final slash; None if it is not one without a path."""
-    origin = instance.removesuffix("/")
+    origin = instance.strip().removesuffix("/")
     return origin if _ORIGIN.fullmatch(origin) else None
 
 
@@ -233,6 +242,45 @@ def _check_list_end(page: Sequence[object], number_of_statuses: int) -> None:
 def _is_processed(response: OutboundResponse) -> bool:
     """Return whether a response about media says so; 202 and 206 say that they are being processed."""
     return response.status == HTTPStatus.OK
+
+
+_FORBIDDEN_LOGINS = (
+    (
+        "outside the authorized scopes",
+        "MISSING_SCOPE",
+        "The access token lacks a scope. Connect the account again with a token that has read:accounts,"
+        " read:statuses, write:statuses and write:media.",
+    ),
+    (
+        "currently disabled",
+        "LOGIN_DISABLED",
+        "The server has disabled the login: the account is suspended, or has moved to another account. Sign"
+        " in at the server, which says why. Of an account that has moved, connect the new one.",
+    ),
+    (
+        "pending approval",
+        "LOGIN_NOT_APPROVED",
+        "The moderators of the server have not approved the account yet. Connect it again when they have.",
+    ),
+    (
+        "confirmed e-mail",
+        "EMAIL_NOT_CONFIRMED",
+        "The e-mail address of the account is not confirmed. Confirm it, and connect the account again.",
+    ),
+)
+"""Parts of the reasons that Mastodon states with 403, in English, for what its `require_user!` and the
+scopes of a token do not allow; with a code and a sentence."""
+
+
+def _read_forbidden(response: OutboundResponse) -> NotPublished | None:
+    """Return the error of a 403 whose reason is known; any other one is left to its status."""
+    if response.status != HTTPStatus.FORBIDDEN:
+        return None
+    reason = str((parse_json_object(response) or {}).get("error"))
+    for part, code, message in _FORBIDDEN_LOGINS:
+        if part in reason:
+            return refusal(response, ErrorCategory.AUTH, code, message)
+    return None
 
 
 def _unprocessable(category: ErrorCategory, code: str, message: str) -> RefusalReader:

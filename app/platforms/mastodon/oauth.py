@@ -17,6 +17,7 @@ from app.platforms.responses import (
     refusal,
     require_json_object,
     send,
+    without_post_content,
 )
 
 _APP_NAME = "post-results"
@@ -126,7 +127,8 @@ async def _post(
         timeout=_TIMEOUT,
         max_response_bytes=_MAX_RESPONSE_BYTES,
     )
-    return require_json_object(await send(client, request, now=now, read_refusal=read_refusal))
+    reader = without_post_content(request, read_refusal)
+    return require_json_object(await send(client, request, now=now, read_refusal=reader))
 
 
 def _text(answer: Mapping[str, Any], name: str) -> str:

@@ -13,7 +13,14 @@ from app.platforms.meta.credentials import MetaCredentials
 from app.platforms.meta.descriptions import MetaPlatform
 from app.platforms.meta.errors import read_graph_refusal
 from app.platforms.protocol import AccountIdentity, CredentialValues, OutcomeUnknown
-from app.platforms.responses import redact_errors, require_json_object, send, time_or_default
+from app.platforms.responses import (
+    RefusalReader,
+    redact_errors,
+    require_json_object,
+    send,
+    time_or_default,
+    without_post_content,
+)
 
 _TIMEOUT = timedelta(seconds=60)
 """Time for one call: Meta may load an image before it answers."""
@@ -157,10 +164,11 @@ class GraphApi:
             pool_key=self._platform.origin,
         )
         now = self._now()
+        read_refusal: RefusalReader = partial(read_graph_refusal, now=now)
+        if not is_write:
+            read_refusal = without_post_content(request, read_refusal)
         with redact_errors({token}):
-            response = await send(
-                self._client, request, now=now, read_refusal=partial(read_graph_refusal, now=now)
-            )
+            response = await send(self._client, request, now=now, read_refusal=read_refusal)
             return require_json_object(response)
 
 

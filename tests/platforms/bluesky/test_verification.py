@@ -287,6 +287,22 @@ async def test_app_password_is_accepted(scope: str) -> None:
         assert await verify(setup) == ALICE
 
 
+@pytest.mark.parametrize("status", [400, 413, 415, 422])
+@pytest.mark.parametrize("method", [CREATE_SESSION, GET_SESSION])
+async def test_server_that_refuses_the_request_is_to_be_checked(method: str, status: int) -> None:
+    async with bluesky_setup() as setup:
+        setup.credentials.values = login_credentials(setup.pds.url)
+        setup.pds.script(method, json_response(status, {"detail": "Unprocessable"}))
+
+        error = await verification_error(setup)
+
+        assert (error.category, error.code, error.message) == (
+            ErrorCategory.PERMANENT,
+            f"HTTP_{status}",
+            f"The server answered {status}: it refuses the request. Check its URL, {setup.pds.url}.",
+        )
+
+
 async def test_server_without_a_login_is_a_temporary_failure() -> None:
     async with bluesky_setup() as setup:
         setup.credentials.values = login_credentials(setup.pds.url)

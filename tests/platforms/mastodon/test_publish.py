@@ -192,7 +192,7 @@ async def test_unreachable_instance_has_certainly_published_nothing() -> None:
         {"instance": "example.social", "accessToken": TOKEN},
         {"instance": "https://example.social/@alice", "accessToken": TOKEN},
         {"instance": "https://alice:pw@example.social", "accessToken": TOKEN},
-        {"instance": "https://example.social", "accessToken": f"{TOKEN}\n"},
+        {"instance": "https://example.social", "accessToken": f"{TOKEN}\nx"},
         {"instance": "https://example.social", "accessToken": "ü"},
     ],
 )
@@ -368,7 +368,6 @@ async def test_media_that_are_never_processed_fail_attempt(
             response(422, {"error": "Validation failed: File content type is invalid"}),
             (CONTENT_REJECTED, "MEDIA_UNSUPPORTED", 422, None),
         ),
-        (response(413), (CONTENT_REJECTED, "HTTP_413", 413, None)),
         (
             response(429, b"", **{"Retry-After": "60"}),
             (ErrorCategory.RATE_LIMITED, "HTTP_429", 429, timedelta(minutes=1)),
@@ -388,6 +387,15 @@ async def test_failure_of_media_has_certainly_published_nothing(
     assert isinstance(error, NotPublished)
     assert refusal_details(error) == details
     assert STATUS not in run.instance.targets
+
+
+async def test_upload_of_a_file_that_is_too_large_is_a_refusal_of_the_content() -> None:
+    async with running_adapter({UPLOAD: [response(413)]}) as run:
+        run.media = [PICTURE]
+        error = await publish_error(run)
+
+    assert isinstance(error, NotPublished)
+    assert refusal_details(error) == (CONTENT_REJECTED, "HTTP_413", 413, None)
 
 
 async def test_media_without_id_have_certainly_published_nothing() -> None:

@@ -14,11 +14,13 @@ from tests.factories import NOW
 from tests.outbound.local_servers import LOCAL_RULES
 from tests.platforms.mastodon.scripted_instance import (
     ACCOUNT,
+    STATUS,
     TOKEN,
     AdapterRun,
     response,
     running_adapter,
 )
+from tests.platforms.publish_requests import MemoryCredentials
 
 APPS, TOKENS = "POST /api/v1/apps", "POST /oauth/token"
 REDIRECT = "urn:ietf:wg:oauth:2.0:oob"
@@ -87,6 +89,116 @@ async def test_revoked_token_is_refused(answer: bytes) -> None:
             await verify(run)
 
         assert caught.value.category is ErrorCategory.AUTH
+
+
+SCOPES_MISSING = (
+    "The access token lacks a scope. Connect the account again with a token that has read:accounts,"
+    " read:statuses, write:statuses and write:media."
+)
+DISABLED = (
+    "The server has disabled the login: the account is suspended, or has moved to another account. Sign in at"
+    " the server, which says why. Of an account that has moved, connect the new one."
+)
+NOT_APPROVED = (
+    "The moderators of the server have not approved the account yet. Connect it again when they"
+    " have."
+)
+NOT_CONFIRMED = (
+    "The e-mail address of the account is not confirmed. Confirm it, and connect the account again."
+)
+FORBIDDEN = {
+    "This action is outside the authorized scopes": ("MISSING_SCOPE", SCOPES_MISSING),
+    "Your login is currently disabled": ("LOGIN_DISABLED", DISABLED),
+    "Your login is currently pending approval": ("LOGIN_NOT_APPROVED", NOT_APPROVED),
+    "Your login is missing a confirmed e-mail address": ("EMAIL_NOT_CONFIRMED", NOT_CONFIRMED),
+}
+
+
+@pytest.mark.parametrize("target", [ACCOUNT, STATUS])
+@pytest.mark.parametrize(("reason", "expected"), FORBIDDEN.items())
+async def test_forbidden_login_is_named(
+    target: str, reason: str, expected: tuple[str, str]
+) -> None:
+    async with running_adapter({target: [response(403, {"error": reason})]}) as run:
+        with pytest.raises(NotPublished) as caught:
+            await (verify(run) if target == ACCOUNT else run.adapter.publish(run.request()))
+
+    error = caught.value
+    assert (error.category, error.http_status) == (ErrorCategory.AUTH, 403)
+    assert (error.code, error.message) == expected
+
+
+@pytest.mark.parametrize("answer", [response(403, {"error": "No"}), response(403, b"<html>")])
+async def test_other_forbidden_request_is_left_to_its_status(answer: bytes) -> None:
+    async with running_adapter({ACCOUNT: [answer]}) as run:
+        with pytest.raises(NotPublished) as caught:
+            await verify(run)
+
+    assert (caught.value.category, caught.value.code) == (ErrorCategory.PERMANENT, "HTTP_403")
+
+
+@pytest.mark.parametrize(
+    ("details", "code", "message"),
+    [
+        (
+            {"suspended": True},
+            "ACCOUNT_SUSPENDED",
+            "The account is suspended. Ask the moderators of its server.",
+        ),
+        (
+            {"moved": {"id": "8", "acct": "alice@b.example", "url": "https://b.example/@alice"}},
+            "ACCOUNT_MOVED",
+            "The account has moved to https://b.example/@alice. Connect that account.",
+        ),
+        (
+            {"moved": {"id": "8", "acct": "alice@b.example"}},
+            "ACCOUNT_MOVED",
+            "The account has moved to alice@b.example. Connect that account.",
+        ),
+        (
+            {"moved": {}},
+            "ACCOUNT_MOVED",
+            "The account has moved to another account. Connect that account.",
+        ),
+    ],
+)
+async def test_suspended_or_moved_account_is_refused(
+    details: dict[str, object], code: str, message: str
+) -> None:
+    async with running_adapter({ACCOUNT: [response(200, ALICE | details)]}) as run:
+        with pytest.raises(NotPublished) as caught:
+            await verify(run)
+
+    error = caught.value
+    assert (error.category, error.code, error.message) == (ErrorCategory.AUTH, code, message)
+
+
+async def test_account_that_is_neither_suspended_nor_moved_is_verified() -> None:
+    details = {"suspended": False, "moved": None}
+    async with running_adapter({ACCOUNT: [response(200, ALICE | details)]}) as run:
+        assert (await verify(run)).display_name == "Alice"
+
+
+async def test_blanks_around_credentials_are_ignored() -> None:
+    async with running_adapter() as run:
+        values = {"instance": f" {run.url}\n", "accessToken": f" {TOKEN}\n"}
+        await run.adapter.verify_credentials(MemoryCredentials(values))
+
+        assert run.instance.call(ACCOUNT).headers["Authorization"] == f"Bearer {TOKEN}"
+
+
+@pytest.mark.parametrize("status", [400, 413, 415])
+async def test_server_that_refuses_the_request_is_to_be_checked(status: int) -> None:
+    async with running_adapter({ACCOUNT: [response(status, b"<html>")]}) as run:
+        with pytest.raises(NotPublished) as caught:
+            await verify(run)
+
+        error = caught.value
+        assert (error.category, error.code) == (ErrorCategory.PERMANENT, f"HTTP_{status}")
+        assert error.message == (
+            f"The server answered {status}: it refuses the request. Check its URL,"
+            f" {run.url.removesuffix('/')}."
+        )
 
 
 async def test_server_without_the_api_leaves_the_account_unknown() -> None:
