@@ -43,7 +43,7 @@ class AccountPublisher(StrEnum):
 
     @property
     def can_publish_twice(self) -> bool:
-        """True if a request that is delivered late can publish a post once more."""
+        """True if a request that is delivered late, or again, can publish a post once more."""
         return self is AccountPublisher.MASTODON
 
 

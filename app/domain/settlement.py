@@ -196,19 +196,34 @@ def settle_repeated_publication(
             receipt=Receipt.REPEATED,
             completed_evidence=replace(known, publication=publication),
         )
-    first = next((each for each in history.attempts if each.fence == known.fence), None)
-    fence = state.fence + 1
+    return _settle_further_publication(
+        state, history, known.fence, publication, new_id=new_id, now=now
+    )
+
+
+def _settle_further_publication(
+    state: DestinationState,
+    history: History,
+    fence: int | None,
+    publication: Publication,
+    *,
+    new_id: IdFactory,
+    now: datetime,
+) -> Transition:
+    """Settle one more publication by the attempt with `fence`, which gets a fence of its own."""
+    first = next((each for each in history.attempts if each.fence == fence), None)
+    new_fence = state.fence + 1
     attempt = Attempt(
         id=new_id(),
         kind=AttemptKind.LATE,
-        fence=fence,
+        fence=new_fence,
         worker=None if first is None else first.worker,
         started_at=now if first is None else first.started_at,
     )
     return settle_published(
-        replace(state, fence=fence),
+        replace(state, fence=new_fence),
         publication,
-        fence=fence,
+        fence=new_fence,
         ended_attempts=[attempt.ended(Outcome.PUBLISHED, None, now)],
         now=now,
     )
@@ -225,12 +240,14 @@ def _report_of_same_publication(
     return same[0] if same else first
 
 
-def first_attempt_to_check(history: History, transition: Transition) -> datetime | None:
+def first_attempt_to_check(
+    history: History, transition: Transition, *, may_be_repeated: bool
+) -> datetime | None:
     """Return the start of the first attempt of a destination whose publication may appear twice.
 
-    None if the transition does not publish the destination, if no other attempt may publish it, and for a
-    publication without its id on the platform, which could not be distinguished from a duplicate. Its id may
-    follow by a later report.
+    None if the transition does not publish the destination, if no other attempt may publish it and the
+    platform would not publish a repeated request again, and for a publication without its id on the
+    platform, which could not be distinguished from a duplicate. Its id may follow by a later report.
     """
     evidence = transition.evidence or transition.completed_evidence
     if evidence is None or not evidence.counted or evidence.publication.platform_post_id is None:
@@ -239,9 +256,9 @@ def first_attempt_to_check(history: History, transition: Transition) -> datetime
     if known is not None and known.publication.platform_post_id is not None:
         return None
     history = history.after(transition)
-    if not history.unconfirmed_fences:
+    if not history.unconfirmed_fences and not may_be_repeated:
         return None
-    return min(attempt.started_at for attempt in history.attempts)
+    return min((attempt.started_at for attempt in history.attempts), default=None)
 
 
 def settle_duplicates(
@@ -250,12 +267,13 @@ def settle_duplicates(
     found: Sequence[Publication],
     *,
     reported: Set[str],
+    new_id: IdFactory,
     now: datetime,
 ) -> list[Transition]:
     """Flag publications of a published destination that were found on its platform as duplicates.
 
     `reported` has the ids and URLs that are reported for any account of the platform user. Each duplicate
-    is assigned to one attempt of unknown outcome, because one attempt publishes at most once.
+    is assigned to an attempt of unknown outcome. Further ones are of a request that the network repeated.
     """
     further = sorted(
         (
@@ -265,10 +283,22 @@ def settle_duplicates(
         ),
         key=lambda each: each.published_at,
     )
-    return [
-        settle_published(state, publication, fence=fence, ended_attempts=[], now=now)
-        for fence, publication in zip(history.unconfirmed_fences, further, strict=False)
-    ]
+    unconfirmed = history.unconfirmed_fences
+    counted = next((each.fence for each in history.evidence if each.counted), None)
+    transitions: list[Transition] = []
+    for publication in further:
+        if unconfirmed:
+            fence = unconfirmed.pop(0)
+            transition = settle_published(
+                state, publication, fence=fence, ended_attempts=[], now=now
+            )
+        else:
+            transition = _settle_further_publication(
+                state, history, counted, publication, new_id=new_id, now=now
+            )
+        state = transition.state
+        transitions.append(transition)
+    return transitions
 
 
 def settle_failed(

@@ -262,16 +262,27 @@ class PlatformAdapter(Protocol):
 
 @runtime_checkable
 class DuplicateFinder(Protocol):
-    """Adapter of a platform on which a request that is delivered after a lookup can publish once more.
+    """Adapter of a platform on which a request that is delivered again, or late, can publish once more.
 
     `AccountPublisher.can_publish_twice` must be true for it: searches are planned only then.
     """
 
-    async def find_unreported(self, request: PublishRequest) -> Sequence[Publication]:
-        """Return all publications of a post that `find_reported` does not return.
+    async def can_repeat(self, request: PublishRequest) -> bool:
+        """Return whether the platform publishes a post once more if the network repeats its request.
 
-        Called for a published post, once no request of its attempts can be delivered any more. The request
-        has the start of the first attempt, and a checkpoint that can only be loaded. An exception means that
+        Then each publication is searched for a second one, not only those after an unknown outcome. An
+        exception means the same.
+        """
+        ...
+
+    async def find_unreported(
+        self, requests: Sequence[PublishRequest]
+    ) -> Sequence[Sequence[Publication]]:
+        """Return for each of some posts of one account all publications that are not reported.
+
+        Called for published posts, once no request of their attempts can be delivered any more. Each request
+        has the start of the first attempt, and a checkpoint that can only be loaded. `find_reported` of the
+        request with the earliest start returns what is reported for all of them. An exception means that
         this is inconclusive.
         """
         ...

@@ -1,7 +1,8 @@
 """Checks for second publications: a platform is searched once more for a post that is published there.
 
-A request of an earlier attempt may have been delivered after a lookup did not find the post. The check is
-planned in the transaction that stores the publication, and due when no request can be delivered any more.
+A request of an earlier attempt may have been delivered after a lookup did not find the post, or the network
+may have repeated one. The check is planned in the transaction that stores the publication, and due when no
+request can be delivered any more.
 """
 
 from collections.abc import Collection, Sequence, Set
@@ -12,6 +13,7 @@ from functools import partial
 import structlog
 
 from app.db.core.database import Database
+from app.db.core.write_session import WriteSession
 from app.db.repositories.accounts import accounts_of_same_user, load_accounts
 from app.db.repositories.duplicate_checks import (
     PendingCheck,
@@ -25,7 +27,7 @@ from app.db.repositories.posts import load_posts
 from app.domain.accounts import Account, blocking_reason
 from app.domain.attempts import Publication
 from app.domain.destinations import Destination
-from app.domain.ids import AccountId, WorkspaceId
+from app.domain.ids import AccountId, IdFactory, WorkspaceId
 from app.domain.posts import Post
 from app.domain.retry_policy import CHECK_BACKOFF
 from app.domain.settlement import MAX_DUPLICATE_AGE, settle_duplicates
@@ -36,10 +38,16 @@ from app.services.reports import load_locked_destination, save_transition
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
 
 DUPLICATE_CHECK_INTERVAL = timedelta(seconds=10)
-"""Interval at which a worker checks some accounts, one post of each."""
+"""Interval at which a worker checks some accounts, by one search of each."""
 
 _MAX_CONCURRENT = 20
 """Accounts that a worker checks at a time."""
+
+_MAX_POSTS_OF_SEARCH = 50
+"""Posts of an account that one search is for."""
+
+_SEARCH_PERIOD = timedelta(hours=1)
+"""Longest time between the first attempts of the posts of a search, which reads all posts since the first."""
 
 _MAX_CHECKS = 8
 """Maximum number of checks; the last one runs about 18 hours after the first."""
@@ -68,6 +76,7 @@ class DuplicateCheckService:
     database: Database
     key_ids: Collection[str]
     """Keys of the worker, which checks nothing whose credentials or checkpoint it cannot decrypt."""
+    new_id: IdFactory
     clock: Clock
 
     async def find_reported(
@@ -80,37 +89,59 @@ class DuplicateCheckService:
             since = attempt_started_at - MAX_DUPLICATE_AGE
             return await reported_publications(reader, account_ids, since)
 
-    async def due(self) -> Sequence[PendingCheck]:
-        """Return some due checks, one of each account."""
-        return await due_checks(
+    async def due(self) -> Sequence[Sequence[PendingCheck]]:
+        """Return some due checks by account, each group for one search."""
+        groups = await due_checks(
             self.database.all_workspaces,
             self.clock(),
             key_ids=self.key_ids,
-            limit=_MAX_CONCURRENT,
+            max_accounts=_MAX_CONCURRENT,
+            max_of_account=_MAX_POSTS_OF_SEARCH,
         )
+        return [
+            [
+                each
+                for each in group
+                if abs(each.first_attempt_at - group[0].first_attempt_at) <= _SEARCH_PERIOD
+            ]
+            for group in groups
+        ]
 
-    async def lease(self, due: PendingCheck) -> LeasedCheck | None:
-        """Lease a check, or delete it after the last one; None also if another worker has changed it.
+    async def lease(self, due: Sequence[PendingCheck]) -> Sequence[LeasedCheck]:
+        """Lease checks of one account, or delete those that are over; leaves out what others have changed.
 
-        A check of an account without access is repeated, like one that fails.
+        Checks of an account without access are repeated, like those that fail.
         """
         now = self.clock()
-        check_at = next_check_at(due.attempts, now)
-        if check_at is None:
-            if await self.database.write(due.workspace_id, partial(delete_check, check=due)):
-                logger.warning("duplicate check abandoned", **check_log_fields(due))
-            return None
-        leased = await self.database.write(
-            due.workspace_id, partial(lease_check, due=due, check_at=check_at)
-        )
-        if leased is None:
-            return None
-        reader = self.database.reader(due.workspace_id)
-        account = (await load_accounts(reader, [due.account_id]))[due.account_id]
+        workspace_id, account_id = due[0].workspace_id, due[0].account_id
+
+        async def lease_all(session: WriteSession) -> Sequence[PendingCheck]:
+            leased = []
+            for each in due:
+                check_at = next_check_at(each.attempts, now)
+                if check_at is not None:
+                    leased.append(await lease_check(session, each, check_at))
+                elif await delete_check(session, each):
+                    logger.warning("duplicate check abandoned", **check_log_fields(each))
+            return [each for each in leased if each is not None]
+
+        checks = await self.database.write(workspace_id, lease_all)
+        if not checks:
+            return []
+        reader = self.database.reader(workspace_id)
+        account = (await load_accounts(reader, [account_id]))[account_id]
         if blocking_reason(account.access, now) is not None:
-            return None
-        post = (await load_posts(reader, [due.post_id]))[due.post_id]
-        return LeasedCheck(leased, post, post.destination(due.destination_id), account)
+            return []
+        posts = await load_posts(reader, [each.post_id for each in checks])
+        return [
+            LeasedCheck(
+                each,
+                posts[each.post_id],
+                posts[each.post_id].destination(each.destination_id),
+                account,
+            )
+            for each in checks
+        ]
 
     async def report(self, check: LeasedCheck, found: Sequence[Publication]) -> None:
         """Store what the platform has besides the reported publications as duplicates, and end the check.
@@ -139,6 +170,7 @@ class DuplicateCheckService:
                 locked.history,
                 found,
                 reported=await reported_publications(uow.reader, account_ids, since),
+                new_id=self.new_id,
                 now=write_context.now,
             )
             is_ambiguous = bool(duplicates) and may_be_of_other_post

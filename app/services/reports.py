@@ -115,7 +115,11 @@ class ReportService:
         """Make the destination claimable again; raises Conflict if its attempt was started."""
         return await self._report(RELEASE_CLAIM, lease, reports.release_claim)
 
-    async def report_published(self, lease: Lease, publication: Publication) -> ReportResult:
+    async def report_published(
+        self, lease: Lease, publication: Publication, *, may_be_repeated: bool = False
+    ) -> ReportResult:
+        """Report a publication; `may_be_repeated` plans a check for duplicates, as in `save_transition`."""
+
         async def work(uow: UnitOfWork) -> ReportResult:
             locked = await _lock_claimed_destination(uow, lease)
             if locked.post.is_draft:  # cancelled before the publisher reported its start
@@ -126,7 +130,7 @@ class ReportService:
             transition = reports.report_published(
                 locked.state, locked.history, self._context(uow, lease), publication
             )
-            return await save_transition(uow, locked, transition)
+            return await save_transition(uow, locked, transition, may_be_repeated=may_be_repeated)
 
         return await self._run("reportPublished", lease, work)
 
@@ -140,12 +144,28 @@ class ReportService:
         return await self._report("reportFailed", lease, reports.report_unknown, failure)
 
     async def report_verified(
-        self, lease: Lease, finding: VerificationFinding, publication: Publication | None
+        self,
+        lease: Lease,
+        finding: VerificationFinding,
+        publication: Publication | None,
+        *,
+        may_be_repeated: bool = False,
     ) -> ReportResult:
-        decide = verification.report_verified
-        return await self._report(
-            REPORT_VERIFIED, lease, decide, finding, publication, self.retry_decider
-        )
+        """Report a finding; `may_be_repeated` plans a check for duplicates, as in `save_transition`."""
+
+        async def work(uow: UnitOfWork) -> ReportResult:
+            locked = await _lock_claimed_destination(uow, lease)
+            transition = verification.report_verified(
+                locked.state,
+                locked.history,
+                self._context(uow, lease),
+                finding,
+                publication,
+                self.retry_decider,
+            )
+            return await save_transition(uow, locked, transition, may_be_repeated=may_be_repeated)
+
+        return await self._run(REPORT_VERIFIED, lease, work)
 
     async def _report(
         self,
@@ -297,11 +317,16 @@ async def _with_evidence(
 
 
 async def save_transition(
-    uow: UnitOfWork, locked: LockedDestination, transition: Transition
+    uow: UnitOfWork,
+    locked: LockedDestination,
+    transition: Transition,
+    *,
+    may_be_repeated: bool = False,
 ) -> ReportResult:
     """Save the state, attempts and evidence of a transition, with their effects.
 
-    Plans a check for duplicates, and marks an account without access.
+    Plans a check for duplicates, and marks an account without access. `may_be_repeated` is True if the
+    platform publishes a post once more when the network repeats the request of an attempt.
     """
     destination, now = locked.destination, uow.write_context.now
     await write_attempts(
@@ -311,7 +336,9 @@ async def save_transition(
         await insert_evidence(uow.session, destination.id, transition.evidence)
     if transition.completed_evidence is not None:
         await update_evidence(uow.session, destination.id, transition.completed_evidence)
-    first_attempt_at = first_attempt_to_check(locked.history, transition)
+    first_attempt_at = first_attempt_to_check(
+        locked.history, transition, may_be_repeated=may_be_repeated
+    )
     if first_attempt_at is not None and destination.publisher.can_publish_twice:
         check = PendingCheck(
             uow.write_context.workspace_id,

@@ -1,8 +1,9 @@
 """Results of platform calls: makes publications valid, and pauses accounts whose rate limit is used up."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 
 import structlog
@@ -12,8 +13,16 @@ from app.domain.attempts import Publication, validate_publication
 from app.domain.destinations import ErrorCategory
 from app.domain.errors import InvalidInput
 from app.domain.times import format_instant
-from app.platforms.protocol import NotPublished, OutcomeUnknown, PublishRequest
+from app.platforms.protocol import (
+    DuplicateFinder,
+    NotPublished,
+    OutcomeUnknown,
+    PublishRequest,
+)
 from app.worker.context import WorkerContext
+
+_CAN_REPEAT_TIMEOUT = timedelta(seconds=5)
+"""Time for the answer whether a platform can repeat a request. The report of a publication waits for it."""
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -45,6 +54,19 @@ def _validate(publication: Publication, now: datetime) -> Publication:
     return validate_publication(
         publication.platform_post_id, publication.platform_post_url, publication.published_at, now
     )
+
+
+async def can_repeat(context: WorkerContext, request: PublishRequest) -> bool:
+    """Return whether the platform may publish a post once more if the network repeats its request."""
+    adapter = context.adapters[request.account.publisher]
+    if not isinstance(adapter, DuplicateFinder):
+        return False
+    try:
+        async with asyncio.timeout(_CAN_REPEAT_TIMEOUT.total_seconds()):
+            return await adapter.can_repeat(request)
+    except Exception:  # the search that this plans only costs requests
+        logger.warning("platform not known", account_id=request.account.id, exc_info=True)
+        return True
 
 
 async def pause_account_if_limited(

@@ -295,7 +295,7 @@ def _make_context(
         ),
         pauses=AccountPauses(database=database, clock=now),
         duplicate_checks=DuplicateCheckService(
-            database=database, key_ids=cipher.key_ids, clock=now
+            database=database, key_ids=cipher.key_ids, new_id=system.new_id, clock=now
         ),
         adapters=make_adapters(
             sandbox_file=settings.sandbox_file, client=client, now=now, sleep=system.sleep

@@ -28,7 +28,7 @@ from app.platforms.protocol import (
 )
 from app.services.claims import Claim, claim_log_fields
 from app.services.reports import ReportResult
-from app.worker.call_results import pause_account_if_limited, sanitize_publication
+from app.worker.call_results import can_repeat, pause_account_if_limited, sanitize_publication
 from app.worker.context import WorkerContext, retry_while
 from app.worker.lease_renewal import LeaseTimer, renew_lease
 from app.worker.publish_requests import make_claim_request
@@ -54,7 +54,7 @@ async def publish(
         # Together: neither waits for the other, and the report logs its result if it is abandoned.
         await asyncio.gather(
             pause_account_if_limited(context, request, call_result),
-            _report(context, claim, call_result),
+            _report(context, claim, request, call_result),
         )
 
 
@@ -107,7 +107,7 @@ async def _release(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer
     except LeaseLost:
         return
     except Conflict:  # the start was stored after all
-        await _report(context, claim, not_called_error())
+        await _report(context, claim, None, not_called_error())
     except Exception:  # claimable again once the lease expires
         logger.warning("claim release failed", **claim_log_fields(claim), exc_info=True)
     else:
@@ -127,12 +127,22 @@ async def _call_platform(
             return error
 
 
-async def _report(context: WorkerContext, claim: Claim, call_result: CallResult) -> None:
-    """Report until the result is stored, rejected, or the shutdown timeout has passed."""
+async def _report(
+    context: WorkerContext, claim: Claim, request: PublishRequest | None, call_result: CallResult
+) -> None:
+    """Report until the result is stored, rejected, or the shutdown timeout has passed.
+
+    Without a request, no platform was called.
+    """
     reported = _sanitize(context, claim, call_result)
     try:
+        may_be_repeated = (
+            request is not None
+            and isinstance(reported, Publication)
+            and await can_repeat(context, request)
+        )
         report_result = await retry_while(
-            lambda: _send_report(context, claim, reported),
+            lambda: _send_report(context, claim, reported, may_be_repeated=may_be_repeated),
             context.system,
             should_retry=lambda: True,
         )
@@ -174,13 +184,13 @@ def _sanitize(context: WorkerContext, claim: Claim, call_result: CallResult) -> 
 
 
 async def _send_report(
-    context: WorkerContext, claim: Claim, call_result: CallResult
+    context: WorkerContext, claim: Claim, call_result: CallResult, *, may_be_repeated: bool
 ) -> ReportResult:
     reports, lease = context.reports, claim.lease
     if isinstance(call_result, NotPublished):
         return await reports.report_failed(lease, _to_failure(call_result))
     if isinstance(call_result, Publication):
-        return await reports.report_published(lease, call_result)
+        return await reports.report_published(lease, call_result, may_be_repeated=may_be_repeated)
     return await reports.report_unknown(lease, _unknown_outcome_failure(call_result))
 
 

@@ -9,7 +9,7 @@ from app.domain.errors import InvalidInput, RequestError
 from app.domain.verification import VerificationFinding
 from app.platforms.protocol import LookupFailure, PublishRequest
 from app.services.claims import Claim, claim_log_fields
-from app.worker.call_results import pause_account_if_limited, sanitize_publication
+from app.worker.call_results import can_repeat, pause_account_if_limited, sanitize_publication
 from app.worker.context import WorkerContext, retry_while
 from app.worker.lease_renewal import LeaseTimer
 from app.worker.publish_requests import make_claim_request
@@ -39,14 +39,18 @@ async def verify_outcome(context: WorkerContext, claim: Claim, lease_timer: Leas
         logger.info("verification skipped, lease expired", **claim_log_fields(claim))
         return
     publication: Publication | None = None
+    may_be_repeated = False
     if isinstance(lookup, Publication):
         finding, publication = VerificationFinding.PUBLISHED, lookup
+        may_be_repeated = await can_repeat(context, request)
     else:
         finding = _FINDING_BY_FAILURE[lookup]
 
     try:
         result = await retry_while(
-            lambda: context.reports.report_verified(claim.lease, finding, publication),
+            lambda: context.reports.report_verified(
+                claim.lease, finding, publication, may_be_repeated=may_be_repeated
+            ),
             context.system,
             should_retry=lambda: lease_timer.is_held,
         )

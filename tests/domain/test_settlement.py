@@ -174,7 +174,9 @@ def test_publication_is_checked_for_duplicates_if_another_attempt_may_have_publi
     history = History("x", attempts, [])
     transition = published_transition(claimed(queued(), NEW_ATTEMPT_ID, NOW), fence, [])
 
-    assert first_attempt_to_check(history, transition) == expected
+    assert first_attempt_to_check(history, transition, may_be_repeated=False) == expected
+    started = NOW if attempts else None
+    assert first_attempt_to_check(history, transition, may_be_repeated=True) == started
 
 
 def test_publication_of_a_lost_attempt_is_checked_for_that_of_the_running_one() -> None:
@@ -183,7 +185,8 @@ def test_publication_of_a_lost_attempt_is_checked_for_that_of_the_running_one() 
     ended = running.ended(Outcome.UNKNOWN, LEASE_EXPIRED, NOW)
     state = claimed(queued(), NEW_ATTEMPT_ID, NOW)
 
-    assert first_attempt_to_check(history, published_transition(state, 1, [ended])) == NOW
+    transition = published_transition(state, 1, [ended])
+    assert first_attempt_to_check(history, transition, may_be_repeated=False) == NOW
 
 
 def test_duplicates_and_publications_without_id_are_not_checked() -> None:
@@ -193,23 +196,25 @@ def test_duplicates_and_publications_without_id_are_not_checked() -> None:
     assert first.evidence is not None
     by_url = replace(PUBLICATION, platform_post_id=None)
 
-    assert first_attempt_to_check(history, duplicate) is None
     without_id = replace(first, evidence=replace(first.evidence, publication=by_url))
-    assert first_attempt_to_check(history, without_id) is None
-    assert first_attempt_to_check(history, Transition(state=published())) is None
+    for transition in (duplicate, without_id, Transition(state=published())):
+        for may_be_repeated in (True, False):
+            planned = first_attempt_to_check(history, transition, may_be_repeated=may_be_repeated)
+            assert planned is None
 
 
 @pytest.mark.parametrize(
     ("reported", "ids"),
     [
-        (["1"], ["2", "3"]),
+        (["1"], ["2", "3", "4"]),
+        ([], ["1", "2", "3", "4"]),
         (["1", "2"], ["3", "4"]),
         (["1", "https://a.test/3"], ["2", "4"]),
         (["1", "2", "3"], ["4"]),
         (["1", "2", "3", "4"], []),
     ],
 )
-def test_unreported_publications_are_duplicates_of_unconfirmed_attempts(
+def test_unreported_publications_are_duplicates_first_of_unconfirmed_attempts(
     reported: Sequence[str], ids: Sequence[str]
 ) -> None:
     found = {
@@ -220,20 +225,48 @@ def test_unreported_publications_are_duplicates_of_unconfirmed_attempts(
         )
         for id_ in ("4", "1", "3", "2")
     }
-    history = History("x", [lost(1), failed_at(2), lost(3)], [new_evidence(4, counted=True)])
+    published_by = replace(failed_at(4), started_at=NOW + SECOND, failure=None)
+    attempts = [lost(1), failed_at(2), lost(3), published_by]
+    history = History("x", attempts, [new_evidence(4, counted=True)])
+    state = published()
 
     transitions = settle_duplicates(
-        published(), history, [*found.values()], reported=set(reported), now=NOW
+        state,
+        history,
+        [*found.values()],
+        reported=set(reported),
+        new_id=lambda: NEW_ATTEMPT_ID,
+        now=NOW,
     )
 
-    assert transitions == [
+    of_unknown_attempts = [
         Transition(
-            state=published(),
+            state=state,
             receipt=Receipt.DUPLICATE,
             evidence=Evidence(fence=fence, counted=False, publication=found[id_], reported_at=NOW),
         )
         for fence, id_ in zip((1, 3), ids, strict=False)
     ]
+    repeated = [
+        Transition(
+            state=replace(state, fence=fence),
+            receipt=Receipt.DUPLICATE,
+            attempts=(
+                Attempt(
+                    id=NEW_ATTEMPT_ID,
+                    kind=AttemptKind.LATE,
+                    fence=fence,
+                    worker=published_by.worker,
+                    started_at=published_by.started_at,
+                    outcome=Outcome.PUBLISHED,
+                    finished_at=NOW + SECOND,
+                ),
+            ),
+            evidence=Evidence(fence=fence, counted=False, publication=found[id_], reported_at=NOW),
+        )
+        for fence, id_ in enumerate(ids[2:], start=state.fence + 1)
+    ]
+    assert transitions == of_unknown_attempts + repeated
 
 
 def place(id_: str | None, url: str | None, seconds: int = 0) -> Publication:
@@ -397,7 +430,7 @@ def test_check_for_duplicates_is_planned_once_the_id_is_known() -> None:
         transition = settle_repeated_publication(
             state, history, first, publication, new_id=lambda: NEW_ATTEMPT_ID, now=NOW
         )
-        planned = first_attempt_to_check(history, transition)
+        planned = first_attempt_to_check(history, transition, may_be_repeated=False)
         state, history = transition.state, history.after(transition)
         return planned
 
@@ -419,4 +452,4 @@ def test_url_of_a_publication_with_an_id_plans_no_second_check() -> None:
     )
 
     assert transition.completed_evidence == replace(known, publication=place("1", A))
-    assert first_attempt_to_check(history, transition) is None
+    assert first_attempt_to_check(history, transition, may_be_repeated=True) is None

@@ -15,7 +15,7 @@ _DELIVERY_SECONDS = 60
 
 
 class Fault(StrEnum):
-    """Fault of one request. After each but `DELAYED`, the client receives no complete response."""
+    """Fault of one request. The client has no complete response, except after `DELAYED` and `REPEATED`."""
 
     REQUEST_DROPPED = "request dropped"
     """The server never receives the request."""
@@ -27,6 +27,13 @@ class Fault(StrEnum):
     """The server receives the request after a random delay, even if the client has given up by then."""
     DELIVERED_LATE = "delivered late"
     """The server receives the request at a random delay after the client has closed its connection."""
+    REPEATED = "repeated"
+    """The server receives the request twice, and the client the first response."""
+
+    @property
+    def has_response(self) -> bool:
+        """True if the client receives the complete response."""
+        return self in (Fault.DELAYED, Fault.REPEATED)
 
 
 RequestFilter: TypeAlias = Callable[[str, str], bool]
@@ -43,7 +50,8 @@ class FaultPlan:
     may_fail: RequestFilter
     rate: float
     """Probability of a fault, from 0 to 1."""
-    faults: Sequence[Fault] = tuple(Fault)
+    faults: Sequence[Fault] = tuple(each for each in Fault if each is not Fault.REPEATED)
+    """By default, those after which an adapter may have to look the post up."""
     max_delay: timedelta = timedelta(seconds=0.3)
     max_exchanges: int = 100
     """Requests that the server has to answer at a time; further ones wait in the proxy."""
@@ -106,7 +114,9 @@ class FaultProxy:
         response = await self._exchange(request)
         if fault is Fault.RESPONSE_CUT:
             return response[: int(cut_at * len(response))]
-        return response if fault in (None, Fault.DELAYED) else b""
+        if fault is Fault.REPEATED:
+            await self._exchange(request)
+        return response if fault is None or fault.has_response else b""
 
     def _draw(self, request: bytes) -> tuple[Fault | None, float, float]:
         """Return the fault of a request, its delay in seconds, and the share of a cut response.

@@ -11,7 +11,6 @@ import pytest
 
 from app.db.core.database import Database
 from app.db.tools.integrity import find_problems
-from app.domain.accounts import AccountPublisher
 from app.domain.attempts import Publication
 from app.domain.destinations import DestinationState
 from app.domain.events import EventKind
@@ -228,7 +227,7 @@ async def test_status_of_a_request_that_is_delivered_after_the_lookup_is_reporte
 ) -> None:
     """The first request is delivered after the second one; only snac2 publishes it once more."""
     account = await platform.create_account()
-    sent = await add_mastodon_post(database, account)
+    sent = await add_post_of(platform, database, account)
     requests, may_be_delivered = Counter[str](), asyncio.Event()
 
     def is_first_publication(method: str, path: str) -> bool:
@@ -281,6 +280,49 @@ async def test_status_of_a_request_that_is_delivered_after_the_lookup_is_reporte
     assert await find_problems(database) == []
 
 
+@pytest.mark.parametrize(
+    ("platform", "copies"),
+    [("bluesky", 1), ("mastodon-mock", 1), ("snac2", 2)],
+    indirect=["platform"],
+)
+async def test_post_of_a_request_that_the_network_repeats_is_reported_as_duplicate(
+    platform: ProxiedPlatform, copies: int, database: Database
+) -> None:
+    """Each request has a complete response, and is delivered once more; only snac2 publishes it again."""
+    account = await platform.create_account()
+    sent = await add_post_of(platform, database, account)
+    lookups = Counter[str]()
+
+    def is_publication(method: str, path: str) -> bool:
+        lookups["lists"] += platform.is_lookup(method, path)
+        return platform.is_publication(method, path)
+
+    plan = FaultPlan(seed=1, may_fail=is_publication, rate=1, faults=(Fault.REPEATED,))
+    clock = MovableClock()
+    async with (
+        fault_proxy(platform.server_port, plan, port=platform.proxy_port) as proxy,
+        OutboundClient(LOCAL_RULES, resolve=resolving("127.0.0.1")) as client,
+    ):
+        adapters = make_adapters(
+            sandbox_file=None, client=client, now=clock.now, sleep=asyncio.sleep
+        )
+        bench = WorkerBench(database, clock=clock, adapters=adapters)
+        async with bench.running_worker():
+            await sent.wait_until(is_published)
+        assert proxy.requests[Fault.REPEATED] == 1
+        clock.moved_by += DUPLICATE_CHECK_DELAY
+        await bench.check_duplicates()
+
+    posts = await account.list_posts()
+    state = await sent.state()
+    assert (len(posts), state.attempts) == (copies, 1)
+    assert [each.platform_post_url for each in await sent.duplicates()] == [
+        post.url for post in posts if post.url != state.platform_post_url
+    ]
+    assert (lookups["lists"] > 0) == (copies > 1)
+    assert await find_problems(database) == []
+
+
 def is_waiting_for_verification(state: DestinationState, clock: MovableClock) -> bool:
     return (
         is_unknown(state)
@@ -290,15 +332,17 @@ def is_waiting_for_verification(state: DestinationState, clock: MovableClock) ->
     )
 
 
-async def add_mastodon_post(database: Database, account: ProxiedAccount) -> SentPost:
+async def add_post_of(
+    platform: ProxiedPlatform, database: Database, account: ProxiedAccount
+) -> SentPost:
     """A due post on an account with the credentials of a server's account."""
     workspace = await add_workspace(database)
-    account_id = await add_account(
-        database, workspace, platform="mastodon", publisher=AccountPublisher.MASTODON
-    )
+    publisher = platform.publisher
+    name = str(publisher.platform)
+    account_id = await add_account(database, workspace, platform=name, publisher=publisher)
     cipher = SecretCipher([SECRETS_KEY])
     await add_credentials(
-        database, workspace, account_id, account.credentials, cipher=cipher, platform="mastodon"
+        database, workspace, account_id, account.credentials, cipher=cipher, platform=name
     )
     due = queued(datetime.now(UTC))
     post = await add_post(database, workspace, {account_id: due}, submitted_now=True)

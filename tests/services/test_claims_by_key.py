@@ -180,12 +180,12 @@ async def test_duplicate_check_with_a_checkpoint_of_another_key_is_left_to_other
 
     due = {
         name: await DuplicateCheckService(
-            database=database, key_ids=cipher.key_ids, clock=lambda: NOW
+            database=database, key_ids=cipher.key_ids, new_id=uuid4, clock=lambda: NOW
         ).due()
         for name, cipher in (("none", NO_CIPHER), ("other", OTHER_CIPHER), ("own", BOTH))
     }
 
-    assert due == {"none": [], "other": [], "own": [check]}
+    assert due == {"none": [], "other": [], "own": [[check]]}
 
 
 async def test_readable_accounts_have_equal_shares_and_the_limit_holds(database: Database) -> None:

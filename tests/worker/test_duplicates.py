@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import func, select, update
@@ -77,13 +78,18 @@ class FindingPlatform(ScriptedPlatform):
     def __init__(self, *found: Publication) -> None:
         super().__init__(FIRST)
         self.found: Sequence[Publication] | Exception = found
-        self.searches: list[PublishRequest] = []
+        self.searches: list[Sequence[PublishRequest]] = []
 
-    async def find_unreported(self, request: PublishRequest) -> Sequence[Publication]:
-        self.searches.append(request)
+    async def can_repeat(self, request: PublishRequest) -> bool:
+        return False
+
+    async def find_unreported(
+        self, requests: Sequence[PublishRequest]
+    ) -> Sequence[Sequence[Publication]]:
+        self.searches.append(requests)
         if isinstance(self.found, Exception):
             raise self.found
-        return self.found
+        return [self.found] * len(requests)
 
 
 class Check(NamedTuple):
@@ -195,7 +201,7 @@ async def test_second_publication_is_reported_once_by_two_workers(
     assert await sent.state() == before
     assert await count_duplicate_events(database) == 1
     assert len(bench.platform.searches) == 1
-    assert (bench.platform.searches[0].destination_id, await bench.checks()) == (sent.id, [])
+    assert (bench.platform.searches[0][0].destination_id, await bench.checks()) == (sent.id, [])
     assert await find_problems(database) == []
 
 
@@ -205,7 +211,9 @@ async def test_check_that_a_kill_interrupts_is_repeated_after_its_lease(
     class HangingPlatform(FindingPlatform):
         was_asked = asyncio.Event()
 
-        async def find_unreported(self, request: PublishRequest) -> Sequence[Publication]:
+        async def find_unreported(
+            self, requests: Sequence[PublishRequest]
+        ) -> Sequence[Sequence[Publication]]:
             self.was_asked.set()
             await asyncio.Event().wait()
             return ()
@@ -227,8 +235,8 @@ async def test_check_that_a_kill_interrupts_is_repeated_after_its_lease(
     assert await count_duplicate_events(database) == 1
 
 
-@pytest.mark.parametrize("unknown_attempts", [1, 2])
-async def test_each_unknown_attempt_has_at_most_one_duplicate(
+@pytest.mark.parametrize("unknown_attempts", [1, 2, 3])
+async def test_publications_beyond_the_unknown_attempts_are_duplicates_too(
     database: Database, workspace: WorkspaceId, account: AccountId, unknown_attempts: int
 ) -> None:
     bench = Bench.create(database, THIRD_COPY, SECOND_COPY)
@@ -238,7 +246,8 @@ async def test_each_unknown_attempt_has_at_most_one_duplicate(
 
     await bench.check_after(DUPLICATE_CHECK_DELAY)
 
-    assert await sent.duplicates() == [SECOND_COPY, THIRD_COPY][:unknown_attempts]
+    assert await sent.duplicates() == [SECOND_COPY, THIRD_COPY]
+    assert await count_duplicate_events(database) == 2
     assert await find_problems(database) == []
 
 
@@ -380,7 +389,7 @@ async def test_account_without_access_is_not_asked(
     assert await bench.checks() == [Check(CHECK_AT + MINUTE, 1)]
 
 
-async def test_one_post_of_each_account_is_checked_at_a_time(
+async def test_posts_of_an_account_are_searched_for_together(
     database: Database, workspace: WorkspaceId, account: AccountId
 ) -> None:
     bench = Bench.create(database)
@@ -393,13 +402,35 @@ async def test_one_post_of_each_account_is_checked_at_a_time(
     ]
 
     await bench.check_after(DUPLICATE_CHECK_DELAY)
-    first = [request.account.id for request in bench.platform.searches]
-    await bench.check_after(DUPLICATE_CHECK_DELAY)
 
-    assert sorted(first) == [account, other]
-    assert {request.destination_id for request in bench.platform.searches} == {
-        each.id for each in sent
+    searched = {
+        requests[0].account.id: {request.destination_id for request in requests}
+        for requests in bench.platform.searches
     }
+    assert searched == {account: {sent[0].id, sent[1].id}, other: {sent[2].id}}
+    assert len(bench.platform.searches) == 2
+    assert await bench.checks() == []
+
+
+async def test_search_is_for_50_posts_within_an_hour_at_most(
+    database: Database, workspace: WorkspaceId, account: AccountId
+) -> None:
+    bench = Bench.create(database)
+    for number in range(53):
+        await publish_after_unknown(database, workspace, account, content=str(number))
+    rows = select(DuplicateCheck.destination_id).order_by(DuplicateCheck.destination_id)
+    async with database.read_connection() as connection:
+        ids = [*await connection.scalars(rows)]
+    late = update(DuplicateCheck).where(DuplicateCheck.destination_id.in_(ids[-2:]))
+    values = late.values(first_attempt_at=NOW + HOUR + SECOND, check_at=CHECK_AT + SECOND)
+    await database.write_all_workspaces(lambda session: run_raw(session, values))
+
+    sizes = []
+    for _ in range(3):
+        await bench.check_after(DUPLICATE_CHECK_DELAY + SECOND)
+        sizes.append(len(bench.platform.searches[-1]))
+
+    assert sizes == [50, 1, 2]
     assert await bench.checks() == []
 
 
@@ -487,7 +518,7 @@ async def test_posts_of_other_accounts_of_the_platform_user_are_no_duplicates(
 
     assert (len(bench.platform.searches), await sent.duplicates()) == (1, [])
     expected = {FIRST.platform_post_id, FIRST.platform_post_url, state.platform_post_id}
-    assert await bench.platform.searches[0].find_reported() == expected - {None}
+    assert await bench.platform.searches[0][0].find_reported() == expected - {None}
 
 
 async def test_error_of_one_check_does_not_stop_the_others(
@@ -545,10 +576,12 @@ async def test_outage_during_a_search_is_reported_like_that_of_a_checkpoint(
     bench = Bench.create(database)
     await publish_after_unknown(database, workspace, account)
     await bench.check_after(DUPLICATE_CHECK_DELAY)
-    asked = bench.platform.searches[0].account
+    asked = bench.platform.searches[0][0].account
 
     async with Database("sqlite+aiosqlite:////no/such/folder/post-results.db") as missing:
-        checks = DuplicateCheckService(database=missing, key_ids=(), clock=bench.clock.now)
+        checks = DuplicateCheckService(
+            database=missing, key_ids=(), new_id=uuid4, clock=bench.clock.now
+        )
         problem = await publish_problem(checks.find_reported(workspace, asked, NOW))
 
     assert problem[:2] == (ErrorCategory.TRANSIENT, "DATABASE_UNAVAILABLE")

@@ -148,7 +148,10 @@ class WorkerBench:
             ),
             pauses=AccountPauses(database=self.database, clock=self.clock.now),
             duplicate_checks=DuplicateCheckService(
-                database=self.database, key_ids=CIPHER.key_ids, clock=self.clock.now
+                database=self.database,
+                key_ids=CIPHER.key_ids,
+                new_id=self.new_id,
+                clock=self.clock.now,
             ),
             adapters=self.adapters or {AccountPublisher.SANDBOX: sandbox},
             system=SystemFunctions(

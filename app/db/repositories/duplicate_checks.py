@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import groupby
 
 from sqlalchemy import and_, bindparam, delete, exists, func, select, update
 
@@ -43,17 +44,32 @@ async def add_check(session: WriteSession, check: PendingCheck) -> None:
 
 
 async def due_checks(
-    reader: AllWorkspacesReader, now: datetime, *, key_ids: Collection[str], limit: int
-) -> Sequence[PendingCheck]:
-    """Return the longest due check of each of some accounts of all workspaces that are not paused.
+    reader: AllWorkspacesReader,
+    now: datetime,
+    *,
+    key_ids: Collection[str],
+    max_accounts: int,
+    max_of_account: int,
+) -> Sequence[Sequence[PendingCheck]]:
+    """Return the longest due checks of each of some accounts of all workspaces that are not paused.
 
-    Leaves out accounts and destinations whose credentials or checkpoint none of the keys decrypts.
-
-    One check of each account leaves most of its rate limit to posts. Random ones of the longest due, so that
-    checks that fail delay no others, and that several workers seldom select the same.
+    Leaves out accounts and destinations whose credentials or checkpoint none of the keys decrypts. Random
+    accounts of the longest due, so that checks that fail delay no others, and that several workers seldom
+    select the same.
     """
-    rows = await reader.rows(_DUE, now=now, key_ids=[*key_ids], limit=limit)
-    return [PendingCheck(**decoded_values(row, _COLUMNS)) for row in rows]
+    rows = await reader.rows(
+        _DUE,
+        now=now,
+        key_ids=[*key_ids],
+        max_accounts=max_accounts,
+        max_of_account=max_of_account,
+    )
+    checks = [PendingCheck(**decoded_values(row, _COLUMNS)) for row in rows]
+    return [[*of_account] for _, of_account in groupby(checks, _account_key)]
+
+
+def _account_key(check: PendingCheck) -> tuple[WorkspaceId, AccountId]:
+    return check.workspace_id, check.account_id
 
 
 _COLUMNS = field_names(PendingCheck)
@@ -78,7 +94,7 @@ _LONGEST_DUE = (
     .subquery()
     .c
 )
-_RANKED = select(
+_RANKED_CHECKS = select(
     *_LONGEST_DUE,
     func.row_number()
     .over(
@@ -86,12 +102,27 @@ _RANKED = select(
         order_by=(_LONGEST_DUE.check_at, _LONGEST_DUE.destination_id),
     )
     .label("position"),
-).subquery()
-_DUE = AllWorkspacesStatement(
-    select(*(_RANKED.c[name] for name in _COLUMNS))
-    .where(_RANKED.c.position == 1)
+).cte("ranked_check")
+_RANKED = _RANKED_CHECKS.c
+_ACCOUNTS = (
+    select(_RANKED.workspace_id, _RANKED.account_id)
+    .where(_RANKED.position == 1)
     .order_by(func.random())
-    .limit(bindparam("limit")),
+    .limit(bindparam("max_accounts"))
+    .subquery()
+)
+_DUE = AllWorkspacesStatement(
+    select(*(_RANKED[name] for name in _COLUMNS))
+    .join_from(
+        _ACCOUNTS,
+        _RANKED_CHECKS,
+        and_(
+            _RANKED.workspace_id == _ACCOUNTS.c.workspace_id,
+            _RANKED.account_id == _ACCOUNTS.c.account_id,
+        ),
+    )
+    .where(_RANKED.position <= bindparam("max_of_account"))
+    .order_by(_RANKED.workspace_id, _RANKED.account_id, _RANKED.position),
     reason="a worker serves all workspaces",
 )
 

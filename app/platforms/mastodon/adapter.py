@@ -1,6 +1,7 @@
 """Publishes posts by the Mastodon API, and finds those whose outcome is unknown."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from app.domain.destinations import ErrorCategory
 from app.domain.times import Clock
 from app.outbound.client import OutboundClient
 from app.platforms.mastodon.api import MastodonApi
-from app.platforms.mastodon.limits import InstanceLimits, check_images, check_limits, parse_limits
+from app.platforms.mastodon.limits import Instance, check_images, check_limits, parse_instance
 from app.platforms.mastodon.statuses import (
     application_name,
     has_media,
@@ -39,7 +40,7 @@ from app.platforms.protocol import (
 from app.platforms.responses import convert_unknown_outcome, text_or_none
 
 _MAX_CACHED_INSTANCES = 1000
-_LIMITS_TTL = timedelta(days=1)
+_INSTANCE_TTL = timedelta(days=1)
 
 _MEDIA_POLL_INTERVAL = timedelta(seconds=2)
 _TEXT_PREPARATION, _MEDIA_PREPARATION = timedelta(minutes=1), timedelta(minutes=5)
@@ -62,7 +63,8 @@ class Mastodon:
 
     Mastodon publishes one status for all requests of one hour with the same idempotency key. A server that
     ignores the key, such as snac, can publish a post twice: when a request without a response is delivered
-    after a lookup did not find the post. `find_unreported` finds the second status.
+    after a lookup did not find the post, or when the network repeats a request. `find_unreported` finds the
+    second status.
     """
 
     def __init__(
@@ -77,15 +79,15 @@ class Mastodon:
         self._now = now
         self._sleep = sleep
         self._fetch_media = fetch_media
-        self._limits: TTLCache[str, InstanceLimits] = TTLCache(
-            _MAX_CACHED_INSTANCES, _LIMITS_TTL.total_seconds(), lambda: now().timestamp()
+        self._instances: TTLCache[str, Instance] = TTLCache(
+            _MAX_CACHED_INSTANCES, _INSTANCE_TTL.total_seconds(), lambda: now().timestamp()
         )
 
     async def publish(self, request: PublishRequest) -> Publication:
         """Publish a post as a status, after its media are uploaded and processed."""
         parameters = status_parameters(request)
         api = await self._connect(request.credentials)
-        limits = await self._instance_limits(api)
+        limits = (await self._instance(api)).limits
         check_limits(parameters, len(request.media), limits)
         if request.forced_retries:
             await _save_earlier_statuses(api, request)
@@ -116,10 +118,9 @@ class Mastodon:
         api = await self._connect(request.credentials)
         statuses = await _recent_statuses(api, request)
         earlier = await _load_earlier_ids(request)
+        search = await _search(api, request, statuses)
         similar = [
-            status
-            for status in await _find_similar(api, request, statuses)
-            if status["id"] not in earlier
+            status for status in await search.similar(request) if status["id"] not in earlier
         ]
         matches = [status for status in similar if has_media(status, len(request.media))]
         if len(matches) == 1 and request.content.strip():
@@ -128,22 +129,36 @@ class Mastodon:
             return LookupFailure.INCONCLUSIVE
         return LookupFailure.NOT_FOUND
 
-    async def find_unreported(self, request: PublishRequest) -> Sequence[Publication]:
-        """Return all unreported statuses with the post's text and number of media that the token's
+    async def can_repeat(self, request: PublishRequest) -> bool:
+        """Return True unless the instance states to be Mastodon, which honours idempotency keys.
+
+        True also for an instance that cannot be read.
+        """
+        api = await self._connect(request.credentials)
+        return not (await self._instance(api)).has_idempotency_keys
+
+    async def find_unreported(
+        self, requests: Sequence[PublishRequest]
+    ) -> Sequence[Sequence[Publication]]:
+        """Return for each post all unreported statuses with its text and number of media that the token's
         application posted.
 
         Those from before a forced retry are included, unlike in a lookup: the post is published now, so
         each of them is one more publication of it. Nothing is found for a post without text, which its number
         of media does not identify.
         """
-        if not request.content.strip():
-            return []
-        api = await self._connect(request.credentials)
-        similar = await _find_similar(api, request, await _recent_statuses(api, request))
+        if not any(request.content.strip() for request in requests):
+            return [()] * len(requests)
+        first = min(requests, key=lambda request: request.attempt_started_at)
+        api = await self._connect(first.credentials)
+        search = await _search(api, first, await _recent_statuses(api, first))
         return [
-            to_publication(status, self._now())
-            for status in similar
-            if has_media(status, len(request.media))
+            [
+                to_publication(status, self._now())
+                for status in await search.similar(request)
+                if request.content.strip() and has_media(status, len(request.media))
+            ]
+            for request in requests
         ]
 
     async def verify_credentials(self, credentials: Credentials) -> AccountIdentity:
@@ -156,18 +171,18 @@ class Mastodon:
     async def _connect(self, credentials: Credentials) -> MastodonApi:
         return MastodonApi(self._client, await credentials.get(), self._now)
 
-    async def _instance_limits(self, api: MastodonApi) -> InstanceLimits:
-        """Return the limits of the instance; those that cannot be read are not checked."""
-        limits = self._limits.get(api.origin)
-        if limits is None:
+    async def _instance(self, api: MastodonApi) -> Instance:
+        """Return what the instance states about itself; limits that cannot be read are not checked."""
+        instance = self._instances.get(api.origin)
+        if instance is None:
             try:
-                limits = self._limits[api.origin] = parse_limits(await api.instance())
+                instance = self._instances[api.origin] = parse_instance(await api.instance())
             except PlatformCallError as error:
                 logger.warning(
                     "instance limits not read", instance=api.origin, reason=error.message
                 )
-                return parse_limits({})
-        return limits
+                return parse_instance({})
+        return instance
 
     async def _upload(
         self, api: MastodonApi, request: PublishRequest, media: Sequence[Media]
@@ -246,22 +261,50 @@ async def _recent_statuses(
     return await api.statuses_since((await api.account())["id"], _oldest_time(request))
 
 
-async def _find_similar(
+async def _search(
     api: MastodonApi, request: PublishRequest, statuses: Sequence[Mapping[str, Any]]
-) -> Sequence[Mapping[str, Any]]:
-    """Return the unreported statuses with the post's text and the application of the token."""
-    since = _oldest_time(request)
+) -> "_StatusSearch":
+    """Return a search among the statuses that were listed since the start of a request's attempt."""
     reported = await request.find_reported()
-    similar = [
-        status
-        for status in statuses
-        if is_candidate(status, since)
-        and reported.isdisjoint((status["id"], status.get("url")))
-        and source_matches(await _source(api, status), request)
-    ]
-    if any(map(application_name, similar)) and (own_name := await api.application_name()):
-        return [status for status in similar if application_name(status) in (None, own_name)]
-    return similar
+    return _StatusSearch(
+        api,
+        [
+            status
+            for status in statuses
+            if reported.isdisjoint((status["id"], text_or_none(status.get("url"))))
+        ],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _StatusSearch:
+    """Search for the statuses of posts among the unreported ones of their account."""
+
+    api: MastodonApi
+    unreported: Sequence[Mapping[str, Any]]
+    sources: dict[str, str] = field(default_factory=dict)
+    """Texts by the ids of statuses: those of several posts are compared with the same ones."""
+
+    async def similar(self, request: PublishRequest) -> Sequence[Mapping[str, Any]]:
+        """Return the statuses with the post's text and the application of the token."""
+        since = _oldest_time(request)
+        similar = [
+            status
+            for status in self.unreported
+            if is_candidate(status, since) and source_matches(await self._source(status), request)
+        ]
+        if any(map(application_name, similar)) and (own_name := await self.api.application_name()):
+            return [status for status in similar if application_name(status) in (None, own_name)]
+        return similar
+
+    async def _source(self, status: Mapping[str, Any]) -> str:
+        text = status.get("text")  # snac includes it
+        if isinstance(text, str):
+            return text
+        status_id = status["id"]
+        if status_id not in self.sources:
+            self.sources[status_id] = await self.api.source(status_id)
+        return self.sources[status_id]
 
 
 async def _save_earlier_statuses(api: MastodonApi, request: PublishRequest) -> None:
@@ -274,7 +317,8 @@ async def _save_earlier_statuses(api: MastodonApi, request: PublishRequest) -> N
         keep_response=True,
     ):
         try:
-            similar = await _find_similar(api, request, await _recent_statuses(api, request))
+            search = await _search(api, request, await _recent_statuses(api, request))
+            similar = await search.similar(request)
         except PlatformCallError:
             raise
         except Exception as error:
@@ -287,8 +331,3 @@ async def _load_earlier_ids(request: PublishRequest) -> Collection[str]:
     checkpoint = await request.checkpoint.load() if request.forced_retries else None
     ids = (checkpoint or {}).get(_EARLIER)
     return ids if isinstance(ids, list) else ()
-
-
-async def _source(api: MastodonApi, status: Mapping[str, Any]) -> str:
-    text = status.get("text")  # snac includes it
-    return text if isinstance(text, str) else await api.source(status["id"])

@@ -1,5 +1,6 @@
-"""Limits of an instance, and the length of a status as Mastodon counts it."""
+"""What an instance states about itself, such as its limits, and the length of a status by Mastodon."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -41,6 +42,28 @@ DEFAULT_LIMITS = InstanceLimits(
     characters_per_url=MASTODON_URL_LENGTH,
 )
 """Limits of an instance that is not configured otherwise; only for warnings before a post is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """What an instance states about itself."""
+
+    limits: InstanceLimits
+    has_idempotency_keys: bool
+    """True for Mastodon, which publishes one status for all requests of one hour with the same key."""
+
+
+_MASTODON_VERSION = re.compile(r"[2-9]\.[0-9]+\.[0-9]+[^\s()]*", re.ASCII)
+"""Version of Mastodon or a fork.
+
+Other servers add their name, as in `4.0.0 (not true; really snac/2.75)`, or have a version below 2.
+"""
+
+
+def parse_instance(instance: Mapping[str, Any]) -> Instance:
+    """Return what an instance states in its description, of version 1 or 2 of the API."""
+    is_mastodon = _MASTODON_VERSION.fullmatch(str(instance.get("version"))) is not None
+    return Instance(parse_limits(instance), is_mastodon)
 
 
 def parse_limits(instance: Mapping[str, Any]) -> InstanceLimits:

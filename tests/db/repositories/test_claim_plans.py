@@ -205,7 +205,11 @@ async def test_calls_in_flight_are_counted_in_the_index_of_unsettled_destination
 async def test_due_duplicate_checks_are_read_from_their_index(analyzed_database: Database) -> None:
     async def query(_reader: Reader) -> None:
         await duplicate_checks.due_checks(
-            analyzed_database.all_workspaces, NOW, key_ids=KEY_IDS, limit=5
+            analyzed_database.all_workspaces,
+            NOW,
+            key_ids=KEY_IDS,
+            max_accounts=5,
+            max_of_account=5,
         )
 
     plan = await explain_query(analyzed_database, query)

@@ -320,11 +320,13 @@ async def test_unreported_statuses_of_a_post_are_found(
     application = {APPLICATION: [response(200, {"name": "post-results"})]}
     async with running_adapter(pages([*statuses, status("3")]) | application) as run:
         request = run.request(find_reported=reported("3"))
-        assert await run.adapter.find_unreported(request) == [publication(each) for each in found]
+        assert await run.adapter.find_unreported([request]) == [
+            [publication(each) for each in found]
+        ]
 
 
 async def test_nothing_is_searched_for_a_post_without_text() -> None:
     async with running_adapter() as run:
         run.media = [PICTURE]
-        assert await run.adapter.find_unreported(run.request(" ")) == []
+        assert await run.adapter.find_unreported([run.request(" ")]) == [()]
     assert run.instance.targets == []
