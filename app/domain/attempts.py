@@ -1,5 +1,6 @@
 """Records of attempts, and validation of the details that publishers report about them."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -221,6 +222,26 @@ def validate_publication(
         platform_post_id=platform_post_id,
         platform_post_url=platform_post_url,
         published_at=_reported_time(published_at, now, "publishedAt"),
+    )
+
+
+def usable_publication(publication: Publication, now: datetime) -> Publication:
+    """Return the publication to store, without an invalid id or URL, published no later than `now`.
+
+    An id or a URL that cannot be stored does not change that the platform has the post. Raises InvalidInput
+    if neither is valid.
+    """
+    publication = replace(publication, published_at=min(publication.published_at, now))
+    without_url = replace(publication, platform_post_url=None)
+    for each in (publication, without_url):
+        with suppress(InvalidInput):
+            return _validated(each, now)
+    return _validated(replace(publication, platform_post_id=None), now)
+
+
+def _validated(publication: Publication, now: datetime) -> Publication:
+    return validate_publication(
+        publication.platform_post_id, publication.platform_post_url, publication.published_at, now
     )
 
 

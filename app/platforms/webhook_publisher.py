@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from app import __version__
-from app.domain.attempts import Publication
+from app.domain.attempts import Publication, usable_publication
 from app.domain.destinations import ErrorCategory
 from app.domain.errors import InvalidInput
 from app.domain.times import Clock, format_instant
@@ -149,20 +149,23 @@ class WebhookPublisher:
         )
 
     def _read_publication(self, response: OutboundResponse) -> Publication:
-        """Return the publication of a successful answer; raises OutcomeUnknown without id and URL."""
+        """Return the publication of a successful answer; raises OutcomeUnknown without a valid id or URL."""
         answer = require_json_object(response)
         post_id, url = (_text_or_number(answer.get(name)) for name in ("id", "url"))
-        if post_id is None and url is None:
-            raise unknown_outcome(
-                response,
-                f"The publisher answered {response.status} without the id or url of the post. Let it respond"
-                " after it has published the post.",
-            )
-        return Publication(
+        now = self._now()
+        publication = Publication(
             platform_post_id=post_id,
             platform_post_url=url,
-            published_at=time_or_default(answer.get("publishedAt"), self._now()),
+            published_at=time_or_default(answer.get("publishedAt"), now),
         )
+        try:
+            return usable_publication(publication, now)
+        except InvalidInput:
+            raise unknown_outcome(
+                response,
+                f"The publisher answered {response.status} without a usable id or url of the post. Let it"
+                " respond after it has published the post.",
+            ) from None
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -2,16 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
 
 import structlog
 
 from app.domain.account_pauses import RemainingCalls
-from app.domain.attempts import Publication, validate_publication
+from app.domain.attempts import Publication, usable_publication
 from app.domain.destinations import ErrorCategory
-from app.domain.errors import InvalidInput
 from app.domain.times import format_instant
 from app.platforms.protocol import (
     DuplicateFinder,
@@ -34,26 +32,12 @@ def sanitize_publication(
 
     Raises InvalidInput if neither is valid. `log_fields` identify the destination.
     """
-    publication = replace(publication, published_at=min(publication.published_at, now))
-    try:
-        return _validate(publication, now)
-    except InvalidInput:
-        valid = _validate_id_or_url(publication, now)
-    logger.warning("invalid publication details dropped", **log_fields)
-    return valid
-
-
-def _validate_id_or_url(publication: Publication, now: datetime) -> Publication:
-    try:
-        return _validate(replace(publication, platform_post_url=None), now)
-    except InvalidInput:
-        return _validate(replace(publication, platform_post_id=None), now)
-
-
-def _validate(publication: Publication, now: datetime) -> Publication:
-    return validate_publication(
-        publication.platform_post_id, publication.platform_post_url, publication.published_at, now
-    )
+    usable = usable_publication(publication, now)
+    given = (publication.platform_post_id, publication.platform_post_url)
+    stored = (usable.platform_post_id, usable.platform_post_url)
+    if [value is None for value in given] != [value is None for value in stored]:
+        logger.warning("invalid publication details dropped", **log_fields)
+    return usable
 
 
 async def can_repeat(context: WorkerContext, request: PublishRequest) -> bool:

@@ -174,13 +174,16 @@ async def _report(
 
 
 def _sanitize(context: WorkerContext, claim: Claim, call_result: CallResult) -> CallResult:
-    """Return the result to report; an invalid publication, a bug in the adapter, becomes an exception."""
+    """Return the result to report; a publication without a valid id and URL leaves the outcome unknown."""
     if not isinstance(call_result, Publication):
         return call_result
     try:
         return sanitize_publication(call_result, context.system.now(), claim_log_fields(claim))
     except InvalidInput as error:
-        return error
+        return OutcomeUnknown(
+            f"The platform answered without a usable id or URL of the post: {error.message} The post may be"
+            " published all the same."
+        )
 
 
 async def _send_report(

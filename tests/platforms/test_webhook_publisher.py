@@ -171,6 +171,58 @@ async def test_refusal_without_a_reason_names_the_status(body: object) -> None:
     assert error.message == "The publisher answered 422."
 
 
+UNUSABLE_URLS: tuple[object, ...] = (
+    None,
+    5,
+    [],
+    "",
+    "ftp://a.example/1",
+    "/1",
+    "https://x.com/" + "a" * 2000,
+)
+UNUSABLE_IDS: tuple[object, ...] = (None, 1.5, {}, "", "a\nb", "1" * 501)
+
+
+@pytest.mark.parametrize("url", UNUSABLE_URLS)
+async def test_unusable_url_beside_an_id_is_left_out(url: object) -> None:
+    publication = await publish(http_response(200, {"id": "17", "url": url}))
+
+    assert publication == Publication(
+        platform_post_id="17", platform_post_url=None, published_at=NOW
+    )
+
+
+@pytest.mark.parametrize("post_id", UNUSABLE_IDS)
+async def test_unusable_id_beside_a_url_is_left_out(post_id: object) -> None:
+    publication = await publish(http_response(200, {"id": post_id, "url": "https://x.com/17"}))
+
+    assert publication == Publication(
+        platform_post_id=None, platform_post_url="https://x.com/17", published_at=NOW
+    )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        *({"url": url} for url in UNUSABLE_URLS),
+        *({"id": post_id, "url": "ftp://a.example/1"} for post_id in UNUSABLE_IDS),
+    ],
+)
+async def test_answer_without_a_usable_id_or_url_leaves_the_outcome_unknown(
+    answer: dict[str, object],
+) -> None:
+    with pytest.raises(OutcomeUnknown) as caught:
+        await publish(http_response(200, answer))
+
+    error = caught.value
+    assert error.message == (
+        "The publisher answered 200 without a usable id or url of the post. Let it respond after it has"
+        " published the post."
+    )
+    assert (error.http_status, error.raw) == (200, orjson.dumps(answer).decode())
+
+
 @pytest.mark.parametrize(
     "response",
     [

@@ -48,6 +48,7 @@ from tests.worker.worker_bench import (
     ScriptedPlatform,
     SentPost,
     WorkerBench,
+    is_published,
 )
 
 SANDBOX, MASTODON = AccountPublisher.SANDBOX, AccountPublisher.MASTODON
@@ -469,6 +470,44 @@ async def test_check_is_planned_only_if_another_attempt_may_have_published(
 
     await publish_after_unknown(database, workspace, account)
     assert await bench.checks() == [Check(CHECK_AT, 0)]
+
+
+class RepeatingPlatform(FindingPlatform):
+    """A platform that says whether it can repeat requests, or does not answer."""
+
+    answer: bool | Exception = True
+
+    async def can_repeat(self, request: PublishRequest) -> bool:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize("is_unknown_first", [True, False])
+@pytest.mark.parametrize(
+    ("answer", "is_planned"), [(True, True), (OutcomeUnknown("No answer."), True), (False, False)]
+)
+async def test_every_publication_is_checked_where_requests_can_be_repeated(
+    database: Database,
+    workspace: WorkspaceId,
+    account: AccountId,
+    answer: bool | Exception,
+    *,
+    is_planned: bool,
+    is_unknown_first: bool,
+) -> None:
+    platform = RepeatingPlatform()
+    platform.answer = answer
+    if is_unknown_first:  # the lookup finds the post
+        platform.publish_result, platform.lookup_result = OutcomeUnknown("Lost."), FIRST
+    post = await add_post(database, workspace, {account: queued(NOW)}, submitted_now=True)
+    sent = SentPost(database, workspace, account, post.id, post.destinations[0])
+    bench = Bench(database, adapters={MASTODON: platform})
+
+    async with bench.running_worker():
+        await sent.wait_until(is_published)
+
+    assert (len(await bench.checks()), platform.searches) == (int(is_planned), [])
 
 
 async def test_check_is_not_planned_for_a_publisher_that_cannot_publish_twice(

@@ -253,7 +253,11 @@ async def test_publication_without_valid_details_leaves_the_outcome_unknown(
         async with WorkerBench(database, adapters={SANDBOX: platform}).running_worker():
             state = await sent.wait_until(is_final)
 
-    assert state.outcome is Outcome.UNKNOWN
+    assert (state.outcome, state.error) == (
+        Outcome.UNKNOWN,
+        "The platform answered without a usable id or URL of the post: platformPostUrl must be a URL that"
+        " starts with http:// or https://. The post may be published all the same.",
+    )
     assert "invalid publication details dropped" not in {each["event"] for each in logs}
 
 

@@ -11,6 +11,7 @@ from app.platforms.protocol import LookupFailure, NotPublished, OutcomeUnknown
 from tests.platforms.mastodon.scripted_instance import (
     ACCOUNT,
     APPLICATION,
+    INSTANCE,
     NO_RESPONSE,
     PAGE,
     STATUS,
@@ -323,6 +324,63 @@ async def test_unreported_statuses_of_a_post_are_found(
         assert await run.adapter.find_unreported([request]) == [
             [publication(each) for each in found]
         ]
+
+
+@pytest.mark.parametrize("url", [None, 5, [], {}])
+async def test_status_without_a_usable_url_is_found(url: object) -> None:
+    async with running_adapter(pages([status("5", url=url)])) as run:
+        found = await run.adapter.look_up(run.request(find_reported=reported("3")))
+
+    assert found == Publication(platform_post_id="5", platform_post_url=None, published_at=after(1))
+
+
+async def test_statuses_of_several_posts_are_found_by_one_list() -> None:
+    statuses = [status("6", None), status("5", None), status("4", "Other"), status("3", "Third")]
+    sources = source("6", "Hello") | source("5", "Other")
+    async with running_adapter(pages(statuses) | sources) as run:
+        requests = [
+            run.request("Other", attempt_started_at=after(1), find_reported=reported("5")),
+            run.request("Hello", find_reported=reported("3")),
+            run.request(" "),
+        ]
+        found = await run.adapter.find_unreported(requests)
+
+        assert found == [[publication("5"), publication("4")], [publication("6")], []]
+        assert sorted(target for target in run.instance.targets if "statuses" in target) == [
+            "GET /api/v1/accounts/7/statuses?exclude_reblogs=true&limit=39&max_id=3",
+            "GET /api/v1/accounts/7/statuses?exclude_reblogs=true&limit=40",
+            "GET /api/v1/statuses/5/source",
+            "GET /api/v1/statuses/6/source",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("description", "can_repeat"),
+    [
+        ({"version": "4.3.2"}, False),
+        ({"version": "2.9.4"}, False),
+        ({"version": "4.6.0-nightly.2026-10-01+glitch"}, False),
+        ({"version": "4.0.0 (not true; really snac/2.75)"}, True),
+        ({"version": "2.7.2 (compatible; Pleroma 2.6.0)"}, True),
+        ({"version": "0.17.3+git-abc"}, True),
+        ({"version": "latest"}, True),
+        ({"version": 4}, True),
+        ({}, True),
+    ],
+)
+async def test_version_shows_whether_requests_can_be_repeated(
+    description: dict[str, object], can_repeat: bool
+) -> None:
+    async with running_adapter({INSTANCE: [response(200, description)]}) as run:
+        assert await run.adapter.can_repeat(run.request()) is can_repeat
+        assert await run.adapter.can_repeat(run.request()) is can_repeat
+
+    assert run.instance.targets == [INSTANCE]
+
+
+async def test_requests_of_an_unreadable_instance_can_be_repeated() -> None:
+    async with running_adapter({INSTANCE: [response(503)]}) as run:
+        assert await run.adapter.can_repeat(run.request())
 
 
 async def test_nothing_is_searched_for_a_post_without_text() -> None:
