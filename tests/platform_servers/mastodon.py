@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from tests.platform_servers.processes import (
-    INSTALLED_MARKER,
+    INSTALLED_MASTODON_MOCK,
     PROGRAMS,
     require_installed,
     run_command,
@@ -202,7 +202,7 @@ def run_snac(folder: Path) -> Iterator[SnacServer]:
 @contextmanager
 def run_mastodon_mock(folder: Path) -> Iterator[MastodonMockServer]:
     """Start mastodon-mock with its data in memory; skip the test if it is not installed."""
-    require_installed("mastodon-mock", is_installed=INSTALLED_MARKER.exists())
+    require_installed("mastodon-mock", is_installed=INSTALLED_MASTODON_MOCK.exists())
     server = MastodonMockServer(unused_port())
     with running_process(
         [PROGRAMS / "mastodon_mock", "serve", "--in-memory", "--port", str(server.port)],

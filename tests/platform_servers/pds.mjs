@@ -1,8 +1,5 @@
-// Runs a PDS on the port of the first argument. PDS_PORT is the port of its public URL.
-import { PDS, envToCfg, envToSecrets, readEnv } from "@atproto/pds";
+// Runs a PDS. Arguments: port, port of its public URL, port of its PLC directory, and folder of its data.
+import { startPds } from "./servers.mjs";
 
-const environment = readEnv();
-const configuration = envToCfg(environment);
-configuration.service.port = Number(process.argv[2]);
-const server = await PDS.create(configuration, envToSecrets(environment));
-await server.start();
+const [port, publicPort, plcPort] = process.argv.slice(2, 5).map(Number);
+await startPds({ port, publicPort, plcPort, folder: process.argv[5] });

@@ -1,14 +1,9 @@
 """Starts a PDS, the server of Bluesky accounts, with a PLC directory of its own."""
 
-import asyncio
 import base64
 import hashlib
 import hmac
 import json
-import signal
-import sys
-import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,11 +13,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import click
 import httpx
 
 from tests.platform_servers.processes import (
-    INSTALLED_MARKER,
+    INSTALLED_PDS,
     PROGRAMS,
     require_installed,
     run_command,
@@ -185,7 +179,7 @@ def run_pds(
     The default of `port` is an unused one. `public_port` is the port in the DID documents of its accounts,
     such as that of a proxy; the default is the port of the server.
     """
-    require_installed("The PDS", is_installed=INSTALLED_MARKER.exists())
+    require_installed("The PDS", is_installed=INSTALLED_PDS.exists())
     command = [_find_node(), "--import", "./loopback.mjs"]
     plc_port = unused_port()
     with running_process(
@@ -195,42 +189,22 @@ def run_pds(
     ):
         server = PdsServer(port or unused_port())
         with running_process(
-            [*command, "pds.mjs", str(server.port)],
+            [
+                *command,
+                "pds.mjs",
+                *map(str, (server.port, public_port or server.port, plc_port, folder / "pds")),
+            ],
             ready_url=f"{server.url}/xrpc/_health",
             log=folder / "pds.log",
             environment={
-                **_pds_environment(folder, public_port or server.port, plc_port),
+                "LOG_ENABLED": "true",
+                "PDS_JWT_SECRET": _JWT_SECRET,
+                "PDS_ADMIN_PASSWORD": _ADMIN_PASSWORD,
+                "PDS_RATE_LIMIT_BYPASS_KEY": _BYPASS_KEY,
                 "PDS_RATE_LIMITS_ENABLED": str(has_rate_limits).lower(),
             },
         ):
             yield server
-
-
-def _pds_environment(folder: Path, public_port: int, plc_port: int) -> dict[str, str]:
-    data_folder = folder / "pds"
-    blob_folder = data_folder / "blobs"
-    blob_folder.mkdir(parents=True)
-    return {
-        "LOG_ENABLED": "true",
-        "PDS_PORT": str(public_port),
-        "PDS_HOSTNAME": "localhost",
-        "PDS_DEV_MODE": "true",
-        "PDS_DATA_DIRECTORY": str(data_folder),
-        "PDS_BLOBSTORE_DISK_LOCATION": str(blob_folder),
-        # It cannot resolve a DID at 127.0.0.1.
-        "PDS_DID_PLC_URL": f"http://localhost:{plc_port}",
-        "PDS_SERVICE_HANDLE_DOMAINS": ".test",
-        "PDS_INVITE_REQUIRED": "false",
-        "PDS_JWT_SECRET": _JWT_SECRET,
-        "PDS_ADMIN_PASSWORD": _ADMIN_PASSWORD,
-        "PDS_PLC_ROTATION_KEY_K256_PRIVATE_KEY_HEX": "1" * 64,
-        "PDS_CRAWLERS": "",
-        "PDS_RATE_LIMIT_BYPASS_KEY": _BYPASS_KEY,
-        "PDS_ENABLE_DID_DOC_WITH_SESSION": "true",
-        # No server listens there.
-        "PDS_BSKY_APP_VIEW_URL": "http://127.0.0.1:9",
-        "PDS_BSKY_APP_VIEW_DID": "did:web:appview.test",
-    }
 
 
 def _find_node() -> str:
@@ -254,20 +228,3 @@ def _sign_jwt(claims: Mapping[str, object]) -> str:
 
 def _base64url(data: bytes) -> bytes:
     return base64.urlsafe_b64encode(data).rstrip(b"=")
-
-
-@click.command()
-@click.option("--port", default=2583, show_default=True)
-def main(port: int) -> None:
-    """Run a PDS with the account alice.test until it is interrupted or terminated."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    with tempfile.TemporaryDirectory() as folder, run_pds(Path(folder), port=port) as server:
-        account = asyncio.run(server.create_account("alice.test"))
-        click.echo(f"server        http://localhost:{port}")
-        click.echo(f"handle        {account.handle}")
-        click.echo(f"app password  {account.app_password}")
-        threading.Event().wait()
-
-
-if __name__ == "__main__":
-    main()

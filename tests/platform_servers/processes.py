@@ -15,7 +15,8 @@ from tests.servers import TIMEOUT_SECONDS
 
 _FOLDER = Path(__file__).parent
 PROGRAMS = _FOLDER / ".venv" / "bin"
-INSTALLED_MARKER = _FOLDER / ".venv" / "installed"
+INSTALLED_PDS = _FOLDER / ".venv" / "installed-pds"
+INSTALLED_MASTODON_MOCK = _FOLDER / ".venv" / "installed-mastodon-mock"
 
 
 def require_installed(program: str, *, is_installed: bool) -> None:

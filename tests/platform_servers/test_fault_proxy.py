@@ -29,7 +29,12 @@ REQUEST = (
 FORWARDED_REQUEST = (
     b"POST /hook?a=b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 )
-IMMEDIATE_FAULTS = tuple(fault for fault in Fault if fault is not Fault.DELIVERED_LATE)
+IMMEDIATE_FAULTS = (
+    Fault.REQUEST_DROPPED,
+    Fault.RESPONSE_DROPPED,
+    Fault.RESPONSE_CUT,
+    Fault.DELAYED,
+)
 
 
 class ManualSleep:
@@ -182,6 +187,18 @@ async def test_late_request_is_delivered_after_the_client_gave_up() -> None:
             sleep.release.set()
         assert requests == [FORWARDED_REQUEST]
     assert client.cancelled()
+
+
+async def test_repeated_request_is_delivered_twice_and_has_the_response() -> None:
+    requests: list[bytes] = []
+    async with (
+        local_server(responding(RESPONSE, requests=requests)) as server,
+        fault_proxy(server.port, make_plan(Fault.REPEATED)) as proxy,
+    ):
+        assert await exchange(proxy) == FORWARDED_RESPONSE
+
+    assert requests == [FORWARDED_REQUEST] * 2
+    assert Fault.REPEATED not in FaultPlan(seed=1, may_fail=lambda *_: True, rate=1).faults
 
 
 async def test_same_seed_gives_the_same_faults_whatever_is_forwarded_between_them() -> None:

@@ -20,14 +20,14 @@ from playwright.async_api import Browser, expect
 
 from tests.external_programs import ROOT
 from tests.guides import guide
-from tests.platform_servers.processes import INSTALLED_MARKER, require_installed
+from tests.platform_servers.processes import INSTALLED_PDS, require_installed
 from tests.servers import TIMEOUT_SECONDS, unused_port
 from tests.web.board_tab import open_tab
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("require_built_page")]
 
 GUIDE = guide("first-post")
-PDS, SERVE, CONNECT, PUBLISH, RESULTS = GUIDE.blocks("console")
+PDS, SERVE, CONNECT, PUBLISH, RESULTS, RECORDS = GUIDE.blocks("console")
 PDS_PORT, SERVER_PORT = "2583", "8000"
 
 
@@ -87,7 +87,7 @@ class Terminals:
 
 @pytest.fixture
 def terminals(tmp_path: Path) -> Terminals:
-    require_installed("The PDS", is_installed=INSTALLED_MARKER.exists())
+    require_installed("The PDS", is_installed=INSTALLED_PDS.exists())
     return Terminals(tmp_path, {port: str(unused_port()) for port in (PDS_PORT, SERVER_PORT)})
 
 
@@ -99,6 +99,7 @@ async def test_guide_publishes_a_post_and_shows_its_result(
         terminals.running(SERVE, "  key ") as banner,
     ):
         password = started.split()[-1]
+        assert (terminals.folder / "secrets-key").stat().st_mode & 0o777 == 0o600
         (key,) = re.findall(r"  key +(\S+)", banner)
         connect = CONNECT.replace("abcd-efgh-ijkl-mnop", password)
         connected = terminals.run(connect).splitlines()
@@ -118,6 +119,8 @@ async def test_guide_publishes_a_post_and_shows_its_result(
         assert url.startswith(f"https://bsky.app/profile/{did}/post/")
         destination = {"status": "PUBLISHED", "attempts": 1, "platformPostUrl": url}
         assert graphql["data"]["post"] == {"status": "PUBLISHED", "destinations": [destination]}
+
+        assert terminals.run(RECORDS) == RECORDS.partition("\n")[2]
 
         record = read_record(terminals, did, url.rpartition("/")[2])
         assert record["text"] == "A blue square, and more on https://example.com"
