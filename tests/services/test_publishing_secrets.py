@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -113,6 +114,16 @@ async def values_of(database: Database, claim: Claim) -> dict[str, object]:
 
 async def test_worker_reads_stored_credentials(database: Database, claim: Claim) -> None:
     assert await publishing_secrets(database).credentials(claim).get() == tokens(1)
+
+
+@pytest.mark.parametrize("user_id", ["did:plc:ewvi7nxzyoun6zhxrhs64oiz", None])
+async def test_credentials_name_the_platform_user_of_their_account(
+    database: Database, claim: Claim, user_id: str | None
+) -> None:
+    account = replace(claim.account, platform_user_id=user_id)
+    secrets = publishing_secrets(database)
+    credentials = secrets.account_credentials(claim.lease.workspace_id, account)
+    assert credentials.platform_user_id == user_id
 
 
 async def test_older_key_reads_credentials(database: Database, claim: Claim) -> None:

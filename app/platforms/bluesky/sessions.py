@@ -76,6 +76,11 @@ class BlueskyCredentials(msgspec.Struct, frozen=True, rename="camel"):
         tokens = {self.session.access_jwt, self.session.refresh_jwt} if self.session else set()
         return {self.app_password, *tokens}
 
+    @property
+    def last_pds(self) -> str:
+        """URL of the server with the account's records, as far as it is known."""
+        return self.service if self.session is None else self.session.pds
+
     def require_session(self) -> BlueskySession:
         """Return the session; raises NotPublished if credentials without one replaced the last ones."""
         if self.session is None:
@@ -173,7 +178,7 @@ class SessionManager:
             if error.code != AUTHENTICATION_REQUIRED:
                 raise
             raise await explain_refused_login(
-                self._xrpc, current.service, identifier, error
+                self._xrpc, current.last_pds, identifier, error
             ) from None
 
 
@@ -233,8 +238,9 @@ def _clean_identifier(identifier: str) -> str:
 
 def _to_session(answer: Mapping[str, Any], current: BlueskyCredentials) -> BlueskySession:
     """Return the session of an answer. Without a DID document, the account's server is the last one."""
-    last_pds = current.service if current.session is None else current.session.pds
     try:
-        return msgspec.convert({**answer, "pds": pds_of_answer(answer) or last_pds}, BlueskySession)
+        return msgspec.convert(
+            {**answer, "pds": pds_of_answer(answer) or current.last_pds}, BlueskySession
+        )
     except msgspec.ValidationError:
         raise OutcomeUnknown("The server's answer has no complete session.") from None

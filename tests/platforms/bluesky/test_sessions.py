@@ -18,6 +18,7 @@ from tests.platforms.bluesky.scripted_pds import (
     CLOSED_CONNECTION,
     CREATE_SESSION,
     CUT_JSON,
+    DESCRIBE_REPO,
     DID,
     EXPIRED_TOKEN,
     GET_RECORD,
@@ -223,6 +224,19 @@ async def test_revoked_app_password_fails_with_auth() -> None:
 
     assert (error.category, error.code) == (ErrorCategory.AUTH, "AuthenticationRequired")
     assert error.http_status == 401
+
+
+async def test_state_of_an_account_with_a_refused_login_is_asked_from_its_own_server() -> None:
+    async with bluesky_setup() as setup, running_pds() as entryway:
+        setup.credentials.values = stored_credentials(setup.pds.url) | {"service": entryway.url}
+        setup.pds.script(PUT_RECORD, EXPIRED_TOKEN)
+        setup.pds.script(DESCRIBE_REPO, error_response(400, "RepoTakendown"))
+        entryway.script(REFRESH_SESSION, REVOKED_TOKEN)
+        entryway.script(CREATE_SESSION, WRONG_PASSWORD)
+        error = await setup.failed_publish(NotPublished)
+
+        assert (error.category, error.code) == (ErrorCategory.AUTH, "RepoTakendown")
+        assert setup.pds.methods == [PUT_RECORD, DESCRIBE_REPO]
 
 
 async def test_new_token_that_is_expired_fails_with_auth() -> None:
