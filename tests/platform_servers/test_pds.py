@@ -9,7 +9,7 @@ import httpx
 import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
-from tests.platform_servers.fault_proxy import Fault, FaultPlan, fault_proxy
+from tests.platform_servers.fault_proxy import FaultPlan, fault_proxy
 from tests.platform_servers.pds import POST_COLLECTION, PdsAccount, PdsServer, run_pds
 from tests.servers import unused_port
 
@@ -172,7 +172,7 @@ async def test_posts_through_the_fault_proxy_are_created_once(pds: PdsServer) ->
 
         await asyncio.gather(*map(create_with_retries, keys))
 
-    assert set(proxy.requests) == {None, *Fault}
+    assert set(proxy.requests) == {None, *plan.faults}
     created = [record["uri"].rpartition("/")[2] for record in await pds.records(account)]
     assert sorted(created) == sorted(keys)
 

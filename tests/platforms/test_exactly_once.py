@@ -176,7 +176,7 @@ async def publish_through_faults(
                 return await publisher.publish(request)
 
         publications = await asyncio.gather(*map(publish, requests))
-    assert set(proxy.requests) == {None, *Fault}
+    assert set(proxy.requests) == {None, *plan.faults}
     return Run(publications, await account.list_posts(), publisher.unknown_outcomes)
 
 
