@@ -13,6 +13,7 @@ from app.db.models import Account, Destination
 from app.db.tools.integrity import find_problems
 from app.demo import DEMO_WORKSPACE_ID, load_demo, send_demo_posts
 from app.platforms.sandbox import Behaviour
+from app.services.expirations import fail_due_on_blocked_accounts
 from app.settings import read_settings
 from tests.factories import KEY_PREFIX, NOW
 from tests.worker.worker_bench import TIMEOUT_SECONDS, PausedClock, WorkerBench, count_duplicates
@@ -32,6 +33,7 @@ async def test_demo_posts_reach_every_result_within_two_minutes(database: Databa
             status in ("queued", "publishing") for _, status, _, _ in await _sent_results(database)
         ):
             clock.seconds += 0.5
+            await fail_due_on_blocked_accounts(database, clock.now())
             await asyncio.sleep(0.02)
 
     assert 55 < clock.seconds < 120
