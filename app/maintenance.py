@@ -21,6 +21,7 @@ from app.services.expirations import (
     run_expirations,
 )
 from app.services.periodic import run_periodically
+from app.services.post_contents import check_waiting_posts
 from app.services.sessions import prune_sessions
 
 _KEY_USAGE_FLUSH_INTERVAL = timedelta(seconds=30)
@@ -37,6 +38,8 @@ _PAUSE_PRUNE_INTERVAL = timedelta(hours=1)
 """Longest time that the pause of an account stays stored after its end."""
 _SESSION_PRUNE_INTERVAL = timedelta(minutes=10)
 """Longest time that a session stays stored after it has expired."""
+_CONTENT_CHECK_INTERVAL = timedelta(minutes=10)
+"""Time after which a failed check of the waiting posts is repeated; a completed one is not."""
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -56,7 +59,7 @@ async def run_maintenance(
     Those that settle expirations run every `expiration_interval`, or not at all if it is None.
     """
 
-    def prune(
+    def repeat(
         name: str, task: Callable[[Database, datetime], Awaitable[None]], interval: timedelta
     ) -> AbstractAsyncContextManager[None]:
         return run_periodically(name, lambda: task(database, clock()), interval=interval)
@@ -71,16 +74,17 @@ async def run_maintenance(
             "refresh_statistics", database.refresh_statistics, interval=STATISTICS_INTERVAL
         ),
         expirations,
-        prune("prune_idempotency_keys", prune_idempotency_keys, _IDEMPOTENCY_PRUNE_INTERVAL),
-        prune("prune_checkpoints", prune_checkpoints, _CHECKPOINT_PRUNE_INTERVAL),
-        prune("prune_pauses", prune_pauses, _PAUSE_PRUNE_INTERVAL),
-        prune("prune_sessions", prune_sessions, _SESSION_PRUNE_INTERVAL),
-        prune(
+        repeat("check_waiting_posts", check_waiting_posts, _CONTENT_CHECK_INTERVAL),
+        repeat("prune_idempotency_keys", prune_idempotency_keys, _IDEMPOTENCY_PRUNE_INTERVAL),
+        repeat("prune_checkpoints", prune_checkpoints, _CHECKPOINT_PRUNE_INTERVAL),
+        repeat("prune_pauses", prune_pauses, _PAUSE_PRUNE_INTERVAL),
+        repeat("prune_sessions", prune_sessions, _SESSION_PRUNE_INTERVAL),
+        repeat(
             "prune_events",
             partial(prune_events, retention=event_retention),
             min(_EVENT_PRUNE_INTERVAL, event_retention / 10),
         ),
-        prune(
+        repeat(
             "prune_deliveries",
             partial(prune_deliveries, retention=delivery_retention),
             min(_DELIVERY_PRUNE_INTERVAL, delivery_retention / 10),

@@ -21,6 +21,7 @@ from app.db.core.database import Database
 from app.db.migrations import migrate
 from app.db.models import Base
 from app.demo import DEMO_WORKSPACE_ID, load_demo
+from app.domain.validation.post_contents import CONTENT_SCHEMA_VERSION
 from app.services.expirations import settle_expired_leases
 from app.web.static_files import STATIC_DIR
 from tests import postgres
@@ -236,8 +237,8 @@ def _migrate(url: str) -> None:
 _RESET_SCRIPT = "".join(
     f"DELETE FROM {table.name};" for table in reversed(Base.metadata.sorted_tables)
 ) + (
-    "INSERT INTO deployment (id, secret_key, created_at)"
-    f" VALUES (1, decode(repeat('00', 32), 'hex'), '{NOW.isoformat()}')"
+    "INSERT INTO deployment (id, secret_key, created_at, content_schema_version)"
+    f" VALUES (1, decode(repeat('00', 32), 'hex'), '{NOW.isoformat()}', {CONTENT_SCHEMA_VERSION})"
 )
 
 

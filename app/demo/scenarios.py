@@ -357,7 +357,7 @@ def _posts_of_every_content(simulator: Simulator) -> Iterator[PostHistory]:
     )
 
 
-_CONTENT_TYPES = {"pinterest": "pin", "instagram": "feed"}
+_CONTENT_TYPES = {"pinterest": "pin", "instagram": "feed", "threads": "post"}
 
 
 def _longest_text(platform: str, length: int) -> str:

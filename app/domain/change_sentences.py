@@ -12,6 +12,7 @@ from app.domain.diagnosis import CANCELLED, NOT_PUBLISHED
 from app.domain.events import EventKind, StoredEvent
 from app.domain.operations import (
     CANCEL,
+    CLAIM_DESTINATIONS,
     CLAIM_VERIFICATIONS,
     DELETE,
     FAIL_WITHOUT_ACCESS,
@@ -195,6 +196,10 @@ def _other_change(event: StoredEvent) -> str | None:
     match event.values:
         case {"position": _}:
             return "The order of the post's accounts changed."
+        case {"content_error": str(error)}:
+            return f"The post will fail when it is due: {_truncate(error, _MAX_ERROR_LENGTH)}"
+        case {"content_error": None}:
+            return "The content of the post fits its platform now."
         case {"error": str()}:
             return "The recorded error was changed."
         case {"platform_post_id": str()} | {"platform_post_url": str()}:
@@ -244,7 +249,7 @@ def _webhook_disabled(event: StoredEvent) -> str:
 def _failure(event: StoredEvent) -> str:
     if _is_check(event) or event.values.get("error_code") == NOT_PUBLISHED:
         return "A check found that the post is not on the platform."
-    is_attempt = event.operation != FAIL_WITHOUT_ACCESS
+    is_attempt = event.operation not in (FAIL_WITHOUT_ACCESS, CLAIM_DESTINATIONS)
     return f"{'The attempt failed' if is_attempt else 'The post was not published'}{_error(event)}"
 
 

@@ -141,6 +141,8 @@ class DestinationState:
     """UTC day of the due time; set with a final outcome."""
     lateness_ms: int | None = None
     """published_at − due_at; negative when a mirror reports an early publication."""
+    content_error: str | None = None
+    """Reason for which the next claim fails a waiting destination: its content does not fit its platform."""
 
     @property
     def is_unattempted(self) -> bool:
@@ -214,6 +216,7 @@ def broken_invariants(state: DestinationState) -> Iterator[str]:
         "verification_token": unknown or state.verification_token is None,
         "due_day": final == (state.due_day is not None),
         "lateness_ms": published == (state.lateness_ms is not None),
+        "content_error": state.content_error is None or (queued and state.claimable_at is not None),
     }
     return (name for name, holds in holds_by_name.items() if not holds)
 

@@ -17,6 +17,10 @@ NOT_PUBLISHED = "NOT_PUBLISHED"
 """Code of an unknown outcome that a check found not to be on the platform."""
 
 
+INVALID_SETTING = "INVALID_SETTING"
+"""Code of content that the schema of its platform does not have, so that nothing was sent."""
+
+
 class ErrorSource(StrEnum):
     """Party that can resolve a failure: the user, the platform, or the publishing system."""
 
@@ -189,6 +193,8 @@ ADVICE: tuple[Advice, ...] = (  # a code named like a category is the fallback f
         " account. Change it and post it again.",
         POLICY_VIOLATION="The platform refused the content under its rules. Change it, or"
         " appeal to the platform.",
+        INVALID_SETTING="The post has a name or a value that the platform would not get. Correct what the"
+        " error names and retry the post.",
         CONTENT_REJECTED="The platform refused the content. Change what the error names and"
         " post it again.",
     ),

@@ -6,6 +6,7 @@ Events store them, so they must not change.
 # Mutations of the API
 UPDATE_POST = "updatePost"
 RELEASE_CLAIM = "releaseClaim"
+CLAIM_DESTINATIONS = "claimDestinations"
 CLAIM_VERIFICATIONS = "claimVerifications"
 REPORT_VERIFIED = "reportVerified"
 
@@ -21,3 +22,5 @@ LOSE_LEASE = "loseLease"
 """Settlement of a lease that has expired."""
 FAIL_WITHOUT_ACCESS = "failWithoutAccess"
 """Failure of due posts on accounts that cannot publish."""
+CHECK_CONTENTS = "checkContents"
+"""Check of waiting posts after a change of the content schemas."""

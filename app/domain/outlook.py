@@ -42,6 +42,7 @@ class Progress:
     error_category: ErrorCategory | None
     error_code: str | None
     not_sent: bool
+    content_error: str | None
 
 
 def outlook(
@@ -75,6 +76,9 @@ def _outlook_of_queued(
     reason = ""
     if paused_until is not None and paused_until > max(next_at, now):
         next_at, reason = paused_until, " Its platform allows no more requests before that."
+    if progress.content_error is not None:
+        when = f"at {_format(next_at)}" if next_at > now else "when a publisher takes it"
+        return Outlook(next_at=next_at, sentence=f"It will fail {when}: {progress.content_error}")
     waits = f"has waited for a publisher since {_format(next_at)}"
     if progress.error_category is None:
         will = f"will be published at {_format(next_at)}"

@@ -56,6 +56,8 @@ class NewPost:
     media: Sequence[object]
     platform_content: Mapping[str, object]
     reference: str | None
+    copy_of: PostId | None = None
+    """Post that a client has read and sends as a new one, whose content is accepted as it is stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

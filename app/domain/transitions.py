@@ -16,7 +16,7 @@ from app.domain.destinations import (
     due_day,
     lateness_ms,
 )
-from app.domain.diagnosis import CANCELLED
+from app.domain.diagnosis import CANCELLED, INVALID_SETTING
 
 DRAFT = DestinationState(
     status=DestinationStatus.QUEUED, due_at=None, claimable_at=None, round_started_at=None
@@ -36,7 +36,7 @@ def rescheduled(state: DestinationState, due_at: datetime | None) -> Destination
 
 def unclaimable(state: DestinationState) -> DestinationState:
     """Forbid claims, because the post is deleted."""
-    return replace(state, claimable_at=None)
+    return replace(state, claimable_at=None, content_error=None)
 
 
 def claimed(state: DestinationState, token: UUID, expires_at: datetime) -> DestinationState:
@@ -52,6 +52,7 @@ def claimed(state: DestinationState, token: UUID, expires_at: datetime) -> Desti
         fence=state.fence + 1,
         lease_token=token,
         lease_expires_at=expires_at,
+        content_error=None,
     )
 
 
@@ -168,6 +169,21 @@ def auth_failed(state: DestinationState, message: str, now: datetime) -> Destina
     return failed(state, Failure(category=category, code=category.name, message=message), now)
 
 
+def content_rejected(state: DestinationState, message: str, now: datetime) -> DestinationState:
+    """Fail a claimable destination whose content does not fit its platform; the message is the reason."""
+    failure = Failure(
+        category=ErrorCategory.CONTENT_REJECTED, code=INVALID_SETTING, message=message
+    )
+    return failed(state, failure, now)
+
+
+def content_checked(state: DestinationState, error: str | None) -> DestinationState:
+    """Record why the content of a destination does not fit its platform; only one that waits has a reason."""
+    is_waiting = state.status is DestinationStatus.QUEUED and state.claimable_at is not None
+    recorded = error if is_waiting else None
+    return state if state.content_error == recorded else replace(state, content_error=recorded)
+
+
 def retried(state: DestinationState, now: datetime) -> DestinationState:
     """Queue a failed destination for a new round: `attempts` continues, the limit restarts.
 
@@ -201,4 +217,5 @@ def _reset_to_queued(state: DestinationState) -> DestinationState:
         verifiable_at=None,
         verification_token=None,
         due_day=None,
+        content_error=None,
     )

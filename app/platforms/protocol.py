@@ -1,7 +1,6 @@
 """The protocol of platform adapters, with their requests and errors."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -11,10 +10,12 @@ from app.domain.account_pauses import RemainingCalls
 from app.domain.accounts import Account
 from app.domain.attempts import Publication
 from app.domain.destinations import Destination, ErrorCategory
+from app.domain.diagnosis import INVALID_SETTING
 from app.domain.errors import InvalidInput
 from app.domain.ids import DestinationId, PostId, WorkspaceId
 from app.domain.posts import Post
 from app.domain.validation.object_reader import ObjectReader
+from app.platforms.content_schemas import ContentSchema
 
 CLOCK_TOLERANCE = timedelta(minutes=10)
 """Longest time by which the clock of a platform may be behind."""
@@ -218,14 +219,13 @@ class PublishRequest:
             raise not_called_error()
 
 
-@contextmanager
-def read_settings(request: PublishRequest) -> Iterator[ObjectReader]:
-    """Provide a reader of a post's settings; an invalid one that it reads inside raises NotPublished."""
+def read_settings(request: PublishRequest, schema: ContentSchema) -> Mapping[str, object]:
+    """Return the settings of a post that have a value; raises NotPublished for an unknown or invalid one."""
     path = f"platformContent.{request.account.platform}.settings."
     try:
-        yield ObjectReader(request.settings, path)
+        return schema.read_settings(ObjectReader(request.settings, path))
     except InvalidInput as error:
-        raise content_error("INVALID_SETTING", error.message) from None
+        raise content_error(INVALID_SETTING, error.message) from None
 
 
 class LookupFailure(StrEnum):

@@ -102,6 +102,7 @@ FILTERS: Mapping[str, Callable[[QueryParams, str], Any]] = MappingProxyType(
         "late_by_seconds": read_count,
         "retrying": read_boolean,
         "duplicated": read_boolean,
+        "invalid_content": read_boolean,
         "cancelled": read_boolean,
         "draft": read_boolean,
         "imported": read_boolean,

@@ -66,7 +66,12 @@ def _create_post_input(body: ObjectReader) -> JsonObject:
         raise InvalidInput(f"Pass either publish_now or {other}, not both.", argument="publish_now")
     names = (name for name in body.members if body.has(name))
     fields = read_input_fields(body, names, _POST_FIELDS)
-    return {**fields, "scheduledFor": scheduled_for, "draft": is_draft}
+    return {
+        **fields,
+        "scheduledFor": scheduled_for,
+        "draft": is_draft,
+        "copyOf": _copied_post_id(body),
+    }
 
 
 def _is_draft(body: ObjectReader) -> bool:
@@ -78,6 +83,15 @@ def _is_draft(body: ObjectReader) -> bool:
     if draft is None and body.has("post_id") and not body.boolean("publish_now"):
         return body.members.get("status") == PostStatus.DRAFT
     return draft or False
+
+
+def _copied_post_id(body: ObjectReader) -> str | None:
+    """Return the id of the post that was read and is sent back; any other value is ignored."""
+    try:
+        post_id = body.uuid("post_id")
+    except InvalidInput:
+        return None
+    return None if post_id is None else str(post_id)
 
 
 def _created_post(payload: JsonObject) -> JsonObject:

@@ -52,6 +52,7 @@ class BoardNumbers:
     publishing: CappedNumber
     due_soon: CappedNumber
     will_fail: CappedNumber
+    invalid_content: CappedNumber
     duplicated: CappedNumber
     broken_accounts: CappedNumber
 

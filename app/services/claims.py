@@ -24,10 +24,11 @@ from app.domain.destinations import Destination, DestinationState
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import AccountId, DestinationId, IdFactory, WorkspaceId
 from app.domain.leases import Lease
-from app.domain.operations import CLAIM_VERIFICATIONS
+from app.domain.operations import CLAIM_DESTINATIONS, CLAIM_VERIFICATIONS
 from app.domain.posts import Post
 from app.domain.times import Clock
-from app.domain.transitions import claimed, verification_claimed
+from app.domain.transitions import claimed, content_rejected, verification_claimed
+from app.services.post_contents import find_content_errors
 from app.services.unit_of_work import Publisher, UnitOfWork, run_in_transaction
 
 K = TypeVar("K")
@@ -94,7 +95,7 @@ class _Queue:
     lease: Callable[[DestinationState, UUID, datetime], DestinationState]
 
 
-_DUE = _Queue("claimDestinations", ClaimTime.CLAIMABLE, claimed)
+_DUE = _Queue(CLAIM_DESTINATIONS, ClaimTime.CLAIMABLE, claimed)
 _UNKNOWN = _Queue(CLAIM_VERIFICATIONS, ClaimTime.VERIFIABLE, verification_claimed)
 
 
@@ -115,7 +116,8 @@ class ClaimService:
     async def claim_destinations(self, request: ClaimRequest) -> list[Claim]:
         """Lease due destinations, on each account the longest due first.
 
-        Workspaces have fair shares, and so have the accounts of each workspace.
+        Workspaces have fair shares, and so have the accounts of each workspace. Destinations
+        whose content does not fit the schema of their platform fail instead.
         """
         return await self._claim(request, _DUE)
 
@@ -203,19 +205,34 @@ class ClaimService:
         destinations: Sequence[LockedDestination],
         uow: UnitOfWork,
     ) -> list[Claim]:
-        """Lease the locked destinations, except on accounts that cannot post any more."""
+        """Lease the locked destinations, except on accounts that cannot post any more.
+
+        Those that would be published, but whose content does not fit their platform, fail instead.
+        """
         now = uow.write_context.now
         expires_at = now + request.lease_duration
         posts = await uow.load_posts({each.post_id for each in destinations})
         accounts = await uow.load_accounts({each.account_id for each in destinations})
+        content_errors: Mapping[DestinationId, str] = {}
+        if queue is _DUE:
+            content_errors = await find_content_errors(
+                uow.reader,
+                [
+                    (posts[each.post_id], posts[each.post_id].destination(each.id))
+                    for each in destinations
+                ],
+            )
         leases: list[Lease] = []
         for account_id, post_id, destination_id in destinations:
             if queue is _DUE and blocking_reason(accounts[account_id].access, now) is not None:
                 continue
-            token = self.new_id()
-            state = queue.lease(posts[post_id].destination(destination_id).state, token, expires_at)
-            workspace_id = uow.write_context.workspace_id
-            leases.append(Lease(workspace_id, post_id, destination_id, state.fence, token))
+            state = posts[post_id].destination(destination_id).state
+            if destination_id in content_errors:
+                state = content_rejected(state, content_errors[destination_id], now)
+            else:
+                token, workspace_id = self.new_id(), uow.write_context.workspace_id
+                state = queue.lease(state, token, expires_at)
+                leases.append(Lease(workspace_id, post_id, destination_id, state.fence, token))
             posts[post_id] = posts[post_id].with_state(destination_id, state, now)
         await uow.save_posts(list(posts.values()))
         starts: Mapping[DestinationId, AttemptStart] = {}

@@ -7,6 +7,7 @@ from functools import cache, partial
 
 from app.domain.accounts import Account, HealthReason, blocking_reason
 from app.domain.destinations import Destination
+from app.domain.diagnosis import INVALID_SETTING
 from app.domain.ids import AccountId
 from app.domain.posts import Post
 from app.platforms.content_checks import ContentChecks
@@ -78,6 +79,10 @@ def _content_warnings(
     # A post may have hundreds of accounts on a platform, and its images may be large.
     refusals = cache(partial(checks.expected_refusals, post))
     for destination in destinations:
+        if (error := destination.state.content_error) is not None:
+            yield ContentWarning(
+                destination.account_id, destination.platform, INVALID_SETTING, error
+            )
         for refusal in refusals(destination.platform, destination.publisher):
             yield ContentWarning(
                 destination.account_id, destination.platform, refusal.code, refusal.message

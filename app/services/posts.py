@@ -1,7 +1,9 @@
 """Post use cases: create, change, schedule, cancel and delete, each in one transaction."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import partial
 from typing import Self, TypeVar
 from uuid import UUID
 
@@ -16,6 +18,7 @@ from app.domain.posts import MAX_BULK_DESTINATIONS, MAX_BULK_POSTS, Post
 from app.platforms.content_checks import ContentChecks
 from app.runtime.computations import compute
 from app.services.idempotency import StoredOutcome, run_idempotently
+from app.services.post_contents import check_contents, load_account_platforms
 from app.services.post_warnings import (
     PostWarnings,
     find_warnings,
@@ -24,6 +27,7 @@ from app.services.post_warnings import (
 )
 from app.services.unit_of_work import UnitOfWork, WriteContext
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -64,7 +68,12 @@ async def create_post(
     async def work(uow: UnitOfWork) -> StoredOutcome:
         charge_quota()
         accounts = await uow.load_accounts(new_post.account_ids)
-        post = _build_post(new_post, accounts, write_context, new_id)
+        built = _build_post(new_post, accounts, write_context, new_id)
+        copied = await _load_copied(uow, [new_post])
+        platforms = await load_account_platforms(uow.reader, [built])
+        post = await compute(
+            check_contents, built, copied.get(new_post.copy_of), platforms, write_context.now
+        )
         await uow.save_posts([post])
         return _to_stored_outcome(post, accounts, write_context, ContentChecks())
 
@@ -109,13 +118,20 @@ async def create_posts(
             _accept_or_reject(post, lambda new: _build_post(new, accounts, write_context, new_id))
             for post in checked
         ]
-        await uow.save_posts([post for post in built if isinstance(post, Post)])
+        copied = await _load_copied(uow, checked)
+        platforms = await load_account_platforms(
+            uow.reader, [post for post in built if isinstance(post, Post)]
+        )
+        accepted = await compute(
+            _check_all_contents, checked, built, copied, platforms, write_context.now
+        )
+        await uow.save_posts([post for post in accepted if isinstance(post, Post)])
         checks = ContentChecks()
         outcomes = [
             _to_stored_outcome(post, accounts, write_context, checks)
             if isinstance(post, Post)
             else asdict(post)
-            for post in built
+            for post in accepted
         ]
         return {"posts": outcomes}
 
@@ -279,6 +295,8 @@ async def _apply_post_change(
             | set(requested_account_ids)
         )
         changed = await compute(change, post, accounts)
+        platforms = await load_account_platforms(uow.reader, [changed])
+        changed = await compute(check_contents, changed, post, platforms, write_context.now)
         await uow.save_posts([changed])
         return _to_stored_outcome(changed, accounts, write_context, ContentChecks())
 
@@ -307,14 +325,39 @@ def _validate_new_post(new_post: NewPost) -> NewPost:
     return new_post
 
 
-def _accept_or_reject(
-    new_post: NewPost | RejectedPost, accept: Callable[[NewPost], T]
-) -> T | RejectedPost:
+def _check_all_contents(
+    new_posts: Sequence[NewPost | RejectedPost],
+    built: Sequence[Post | RejectedPost],
+    copied: Mapping[PostId | None, Post],
+    platforms: Collection[str],
+    now: datetime,
+) -> list[Post | RejectedPost]:
+    """Return each built post with its content errors, or its rejection."""
+    stored = [
+        copied.get(new_post.copy_of) if isinstance(new_post, NewPost) else None
+        for new_post in new_posts
+    ]
+    return [
+        _accept_or_reject(post, partial(check_contents, stored=copy, platforms=platforms, now=now))
+        for post, copy in zip(built, stored, strict=True)
+    ]
+
+
+async def _load_copied(
+    uow: UnitOfWork, new_posts: Sequence[NewPost | RejectedPost]
+) -> Mapping[PostId | None, Post]:
+    """Return the posts of which new posts are copies, if they exist in the workspace."""
+    ids = {new_post.copy_of for new_post in new_posts if isinstance(new_post, NewPost)} - {None}
+    posts = await uow.load_posts([post_id for post_id in ids if post_id is not None]) if ids else {}
+    return {post.id: post for post in posts.values()}
+
+
+def _accept_or_reject(post: S | RejectedPost, accept: Callable[[S], T]) -> T | RejectedPost:
     """Return the result of `accept`, or the rejection by its InvalidInput or by an earlier check."""
-    if isinstance(new_post, RejectedPost):
-        return new_post
+    if isinstance(post, RejectedPost):
+        return post
     try:
-        return accept(new_post)
+        return accept(post)
     except InvalidInput as error:
         return RejectedPost.from_error(error)
 

@@ -175,6 +175,7 @@ EXPORT_FILTERS = {
     "late_by_seconds": "0",
     "retrying": "true",
     "duplicated": "false",
+    "invalid_content": "false",
     "cancelled": "false",
     "draft": "false",
     "imported": "false",

@@ -235,6 +235,7 @@ field_strategies: dict[str, st.SearchStrategy[object]] = {
     "verification_token": st.sampled_from([None, UUID(int=8)]),
     "due_day": st.sampled_from([None, date(2026, 4, 15)]),
     "lateness_ms": st.sampled_from([None, -1, 0, 2**40]),
+    "content_error": st.sampled_from([None, "It does not fit."]),
 }
 
 state_changes = st.lists(

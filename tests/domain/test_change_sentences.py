@@ -33,6 +33,8 @@ from app.domain.transitions import (
     auth_failed,
     cancelled,
     claimed,
+    content_checked,
+    content_rejected,
     extended,
     failed,
     published,
@@ -91,6 +93,9 @@ DESTINATION_CHANGES: Sequence[tuple[str, DestinationState, DestinationState]] = 
     ("reportFailed", STARTED_AGAIN, failed(STARTED_AGAIN, TIMEOUT, NOW)),
     ("reportFailed", STARTED, UNKNOWN),
     ("failWithoutAccess", QUEUED, auth_failed(QUEUED, "Reconnect the account to post.", NOW)),
+    ("claimDestinations", QUEUED, content_rejected(QUEUED, "It does not fit.", NOW)),
+    ("checkContents", QUEUED, content_checked(QUEUED, "It does not fit.")),
+    ("updatePost", content_checked(QUEUED, "It does not fit."), QUEUED),
     ("loseLease", STARTED, unknown(STARTED, LEASE_EXPIRED, NOW)),
     ("claimVerifications", UNKNOWN, verification_claimed(UNKNOWN, TOKEN, LATER)),
     ("reportVerified", UNKNOWN, verification_inconclusive(UNKNOWN, LATER)),
@@ -152,6 +157,10 @@ reportFailed: It is unknown whether the post was published: The platform did not
   will not be tried again before someone has checked the platform.
 failWithoutAccess: The post was not published: Reconnect the account to post. It will not be tried
   again automatically.
+claimDestinations: The post was not published: It does not fit. It will not be tried again
+  automatically.
+checkContents: The post will fail when it is due: It does not fit.
+updatePost: The content of the post fits its platform now.
 loseLease: It is unknown whether the post was published: the publisher reported no result in time.
   It will not be tried again before someone has checked the platform.
 claimVerifications: A publisher started to check whether the post was published.

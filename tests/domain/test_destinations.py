@@ -147,6 +147,8 @@ VIOLATIONS: list[tuple[str, DestinationState, Mapping[str, Any]]] = [
     ("due_day", QUEUED, {"due_day": TODAY}),
     ("lateness_ms", PUBLISHED, {"lateness_ms": None}),
     ("lateness_ms", FAILED, {"lateness_ms": 0}),
+    ("content_error", CLAIMED, {"content_error": "It does not fit."}),
+    ("content_error", DRAFT, {"content_error": "It does not fit."}),
 ]
 """Name of an invariant, a valid state, and a change that breaks only this invariant."""
 

@@ -9,7 +9,7 @@ import pytest
 from app.domain.destinations import DestinationState, ErrorCategory
 from app.domain.outlook import Outlook, Progress, outlook
 from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies, RetryPolicy
-from app.domain.transitions import retried, unclaimable
+from app.domain.transitions import content_checked, retried, unclaimable
 from tests.factories import (
     NOW,
     claimed,
@@ -42,6 +42,7 @@ def progress_of(state: DestinationState, platform: str = "instagram") -> Progres
         error_category=state.error_category,
         error_code=state.error_code,
         not_sent=state.not_sent,
+        content_error=state.content_error,
     )
 
 
@@ -63,6 +64,19 @@ def progress_of(state: DestinationState, platform: str = "instagram") -> Progres
                 attempt=1,
                 next_at=NOW,
                 sentence="It has waited for a publisher since 2026-04-15 15:00 UTC.",
+            ),
+        ),
+        (
+            content_checked(queued(NOW + HOUR), "It does not fit."),
+            Outlook(
+                next_at=NOW + HOUR,
+                sentence="It will fail at 2026-04-15 16:00 UTC: It does not fit.",
+            ),
+        ),
+        (
+            content_checked(queued(NOW), "It does not fit."),
+            Outlook(
+                next_at=NOW, sentence="It will fail when a publisher takes it: It does not fit."
             ),
         ),
         (unclaimable(queued()), Outlook(sentence="This server does not publish it.")),

@@ -146,6 +146,7 @@ def test_every_parameter_sets_its_filter() -> None:
         "late_by_seconds": ("60", 60),
         "retrying": ("true", True),
         "duplicated": ("true", True),
+        "invalid_content": ("true", True),
         "cancelled": ("false", False),
         "draft": ("true", True),
         "imported": ("false", False),

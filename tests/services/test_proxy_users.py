@@ -62,7 +62,10 @@ CHOICES = "read, write, admin, raw"
     [
         ("", 'is invalid: it has no entry; add a table such as [users."jane@example.com"].'),
         ("[users]\n[groups]", "is invalid: it has no entry; add a table such as"),
-        ("user = 1", "is invalid: user is unknown; there is group_header, users, groups."),
+        (
+            "user = 1",
+            "is invalid: user is unknown; there is group_header, users, groups; the nearest is users.",
+        ),
         ("users = 1", "is invalid: users must be a table."),
         ("[users]\njane = 1", "is invalid: users.jane must be a table."),
         (JANE + 'scopes = ["read"]', "is invalid: users.jane@example.com.workspace is missing."),
@@ -72,7 +75,8 @@ CHOICES = "read, write, admin, raw"
         ),
         (
             JANE + GRANT + "scope = 1",
-            "is invalid: users.jane@example.com.scope is unknown; there is workspace, scopes.",
+            "is invalid: users.jane@example.com.scope is unknown; there is workspace, scopes; the nearest is"
+            " scopes.",
         ),
         *(
             (

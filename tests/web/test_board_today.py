@@ -52,6 +52,45 @@ async def test_posts_that_will_fail_are_exactly_those_that_the_number_leads_to(
         await expect(scope).to_contain_text("Account: blocked (X)")
 
 
+async def test_posts_whose_content_does_not_fit_are_counted_and_listed(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id = publisher.execute(
+        'mutation { connectAccount(input: {platform: "mastodon"}) { account { accountId } } }'
+    )["account"]["accountId"]
+    due = datetime.now(UTC) + timedelta(days=3)
+    for name, settings in (("Misspelt", {"visiblity": "private"}), ("Fits", {})):
+        publisher.execute(
+            "mutation($input: CreatePostInput!) { createPost(input: $input) { post { id } } }",
+            input={
+                "accountIds": [account_id],
+                "content": name,
+                "scheduledFor": due.isoformat(),
+                "platformContent": {"mastodon": {"settings": settings}},
+            },
+        )
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open()
+        await tab.sign_in(page_server.key)
+        needed = tab.page.get_by_role("region", name="Needs you")
+        await expect(needed).to_contain_text("accounts cannot post")
+        await expect(needed).not_to_contain_text("content")
+        changed = publisher.execute(
+            "mutation($id: Int!) { updateAccount(input: {accountId: $id, publisher: MASTODON})"
+            " { contentErrorCount } }",
+            id=account_id,
+        )
+        assert changed == {"contentErrorCount": 1}
+        await expect(needed).to_contain_text("1 will fail because of their content")
+        await tab.page.get_by_role("link", name="1 will fail because of their content").click()
+        await expect(tab.page.locator("tbody .cell-post")).to_have_text(["Misspelt"])
+        await expect(tab.page.get_by_label("State")).to_have_value("invalidContent")
+        await tab.page.get_by_role("link", name="Misspelt").click()
+        await expect(tab.page.get_by_text("It will fail on")).to_contain_text(
+            "platformContent.mastodon.settings.visiblity is unknown"
+        )
+
+
 async def test_outage_of_a_platform_is_one_sentence_that_leads_to_its_results(
     browser: Browser, page_server: PageServer, publisher: Publisher
 ) -> None:

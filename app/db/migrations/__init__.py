@@ -16,6 +16,7 @@ from app.db.core.database import Database
 from app.db.core.sqlite import check_library, library_has_fts5
 from app.db.migrations.search_index import create_search_index
 from app.db.models import Base, Deployment
+from app.domain.validation.post_contents import CONTENT_SCHEMA_VERSION
 
 SECRET_KEY_BYTES = 32
 
@@ -101,7 +102,14 @@ def _insert_deployment(
 ) -> None:
     if connection.scalar(select(Deployment.id)) is None:
         secret_key = random_bytes(SECRET_KEY_BYTES)
-        connection.execute(insert(Deployment).values(id=1, secret_key=secret_key, created_at=now))
+        connection.execute(
+            insert(Deployment).values(
+                id=1,
+                secret_key=secret_key,
+                created_at=now,
+                content_schema_version=CONTENT_SCHEMA_VERSION,  # there is no post to check
+            )
+        )
 
 
 def _is_at_newest_version(connection: Connection) -> bool:

@@ -87,6 +87,10 @@ class Destination(Base):
         check("lateness_ms", "(status = 'published') = (lateness_ms IS NOT NULL)"),
         check("failed_at", "(status = 'failed') = (failed_at IS NOT NULL)"),
         check("failure_group", "(status = 'failed') = (failure_group IS NOT NULL)"),
+        check(
+            "content_error",
+            "content_error IS NULL OR (status = 'queued' AND claimable_at IS NOT NULL)",
+        ),
         check("is_duplicated", "status = 'published' OR NOT is_duplicated"),
         # Pages of destinations in each order; filters, newest first. The filter of
         # posts by platform: that by account is served by the unique constraint.
@@ -260,6 +264,8 @@ class Destination(Base):
             "id",
             where="claimable_at IS NOT NULL",
         ),
+        # Filter by the time of the outcome.
+        index_of_values("ix_destination_settled_at", "settled_at", "id"),
         # Claims on an account, the earliest first.
         partial_index(
             "ix_destination_account_claimable",
@@ -268,8 +274,14 @@ class Destination(Base):
             "id",
             where="claimable_at IS NOT NULL",
         ),
-        # Filter by the time of the outcome.
-        index_of_values("ix_destination_settled_at", "settled_at", "id"),
+        # Waiting destinations whose content does not fit, newest first.
+        partial_index(
+            "ix_destination_content_error",
+            "created_at",
+            "id",
+            "account_id",
+            where="content_error IS NOT NULL",
+        ),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
@@ -317,6 +329,7 @@ class Destination(Base):
     is_mirrored: Mapped[bool] = mapped_column(server_default=false())
     """True in a mirror: copy of the workspace's kind, which never changes."""
     not_sent: Mapped[bool] = mapped_column(server_default=false())
+    content_error: Mapped[str | None]
 
 
 POST_JOIN = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)

@@ -12,6 +12,7 @@ from sqlalchemy import (
     LargeBinary,
     SmallInteger,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -32,6 +33,8 @@ class Deployment(Base):
     created_at: Mapped[datetime]
     webhooks_polled_at: Mapped[datetime | None]
     """Time at which a process last looked for deliveries of webhooks, with an error of some seconds."""
+    content_schema_version: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    """Version of the content schemas by which the waiting destinations were checked; 0 after an upgrade."""
 
 
 class Workspace(Base):

@@ -16,6 +16,7 @@ from app.db.core.statements import Record, Statement
 from app.db.core.types import UtcDateTime, field_names
 from app.db.models import Destination
 from app.db.repositories.accounts import all_accounts
+from app.db.repositories.content_errors import HAS_CONTENT_ERROR
 from app.db.repositories.destination_filters import AWAITS_OUTCOME, IS_RETRYING, POST_NOT_DELETED
 from app.db.repositories.overdue import overdue_condition
 from app.domain.accounts import AccountAccess, blocking_reason
@@ -102,6 +103,7 @@ _COUNTS = {
     "publishing": _count(Destination.status == DestinationStatus.PUBLISHING, AWAITS_OUTCOME),
     "due_soon": _count(*_IS_WAITING, Destination.due_at > _time("now")),
     "will_fail": _count(*_IS_WAITING, any_of(Destination.account_id, "blocked_ids")),
+    "invalid_content": _count(HAS_CONTENT_ERROR),
     # Served by ix_destination_duplicated.
     "duplicated": _count(
         Destination.is_duplicated.expression, unindexed(Destination.published_at) >= _time("since")

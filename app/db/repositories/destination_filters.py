@@ -29,6 +29,7 @@ from app.db.core.database import Reader
 from app.db.core.paging import Direction, Order
 from app.db.core.types import ColumnValues, UtcDateTime
 from app.db.models import POST_JOIN, Destination, Post
+from app.db.repositories.content_errors import HAS_CONTENT_ERROR
 from app.db.repositories.overdue import overdue_condition
 from app.db.repositories.post_search import (
     SEARCH_CONDITIONS,
@@ -94,6 +95,7 @@ class DestinationCriteria:
     """Least lateness of the publication, or least time since the due time of an unsettled destination."""
     retrying: bool | None = None
     duplicated: bool | None = None
+    invalid_content: bool | None = None
     cancelled: bool | None = None
     draft: bool | None = None
     imported: bool | None = None
@@ -221,6 +223,8 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "not_retrying": not_(IS_RETRYING),
     "duplicated": Destination.is_duplicated.expression,
     "not_duplicated": not_(Destination.is_duplicated),
+    "invalid_content": HAS_CONTENT_ERROR,
+    "not_invalid_content": not_(HAS_CONTENT_ERROR),
     "cancelled": Destination.error_code == CANCELLED,
     "not_cancelled": Destination.error_code.is_distinct_from(CANCELLED),
     "draft": Destination.due_at.is_(None),  # all others have a due time
@@ -297,7 +301,15 @@ def _values(criteria: DestinationCriteria, now: datetime) -> ColumnValues:
     return values | _error_values(criteria)
 
 
-_FLAGS = ("retrying", "duplicated", "cancelled", "draft", "imported", "awaits_outcome")
+_FLAGS = (
+    "retrying",
+    "duplicated",
+    "invalid_content",
+    "cancelled",
+    "draft",
+    "imported",
+    "awaits_outcome",
+)
 """Filters with a condition of their own for False."""
 
 

@@ -251,7 +251,7 @@ _STATUSES_OF_FILTERS: Mapping[str, frozenset[DestinationStatus]] = {
     **dict.fromkeys(("platform_post_url", equality_parameter("platform_post_url")), _PUBLISHED),
     **dict.fromkeys(("next_retry_after", "next_retry_before", "retrying"), _QUEUED),
     **dict.fromkeys(("overdue", "awaits_outcome"), _UNSETTLED),
-    "draft": _QUEUED,
+    **dict.fromkeys(("draft", "invalid_content"), _QUEUED),
     LATE: _UNSETTLED | _PUBLISHED,
 }
 """Statuses that a filter can match."""
@@ -347,6 +347,7 @@ _SORT_COLUMNS: Mapping[str, str | None] = {
         )
     },
     "cancelled": "created_at",  # by the index of error codes
+    "invalid_content": "created_at",
 }
 """Column by which the index of a filter is sorted; None if by no column that is an order of pages.
 

@@ -25,6 +25,11 @@ def check_json(value: object, argument: str) -> None:
     _check_value(value, argument, MAX_STORED_JSON_DEPTH)
 
 
+def display_key(key: str) -> str:
+    """Return a key as paths of errors show it: … replaces one that is long or not printable."""
+    return key if key.isprintable() and len(key) <= _MAX_DISPLAYED_KEY_LENGTH else "…"
+
+
 def json_equal(one: object, other: object) -> bool:
     """Return whether two values are equal as JSON, where true is not 1, unlike in Python.
 
@@ -64,16 +69,12 @@ def _check_value(value: object, path: str, remaining_depth: int) -> None:
         case Mapping():
             for key, member in value.items():
                 _check_key(key, path)
-                _check_value(member, f"{path}.{_display_key(key)}", remaining_depth - 1)
+                _check_value(member, f"{path}.{display_key(key)}", remaining_depth - 1)
         case Sequence():
             for index, entry in enumerate(value):
                 _check_value(entry, f"{path}[{index}]", remaining_depth - 1)
         case _:
             raise TypeError(f"{path} is not JSON")
-
-
-def _display_key(key: str) -> str:
-    return key if key.isprintable() and len(key) <= _MAX_DISPLAYED_KEY_LENGTH else "…"
 
 
 def _check_key(key: str, path: str) -> None:

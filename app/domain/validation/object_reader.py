@@ -11,8 +11,8 @@ from uuid import UUID
 from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId, invalid_account_id_error, parse_uuid, validate_account_id
 from app.domain.times import parse_instant
-from app.domain.validation.json_values import check_json
-from app.domain.validation.text import validate_text, validate_url
+from app.domain.validation.json_values import check_json, display_key
+from app.domain.validation.text import closest_name, validate_text, validate_url
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
@@ -56,10 +56,15 @@ class ObjectReader:
 
     def enum(self, name: str, choices: Mapping[str, E]) -> E | None:
         """Return the choice with the member's value as its key."""
+        value = self.choice(name, choices)
+        return None if value is None else choices[value]
+
+    def choice(self, name: str, choices: Collection[str]) -> str | None:
+        """Return a string that is one of the choices."""
         value = self.string(name)
         if value is not None and value not in choices:
-            raise self.error(name, f"must be one of {', '.join(choices)}")
-        return None if value is None else choices[value]
+            raise self.error(name, f"must be one of {', '.join(choices)}{_nearest(value, choices)}")
+        return value
 
     def text_or_number(self, name: str, *, max_length: int) -> str | None:
         """Return a string, or the digits of a whole number."""
@@ -125,10 +130,13 @@ class ObjectReader:
         return ObjectReader(value, f"{self._member_path(name)}.")
 
     def forbid_unknown(self, allowed: Collection[str]) -> None:
-        """Raise InvalidInput for a member with another name."""
+        """Raise InvalidInput for a member with another name, with the allowed name nearest to it."""
         for name in self.members:
             if name not in allowed:
-                raise self.error(name, f"is unknown; there is {', '.join(allowed)}")
+                names = ", ".join(allowed) or "none"
+                raise self.error(
+                    display_key(name), f"is unknown; there is {names}{_nearest(name, allowed)}"
+                )
 
     def objects(self, name: str, *, max_length: int) -> Iterator["ObjectReader"]:
         """Yield the entries of a list of objects, which must not be missing."""
@@ -191,3 +199,9 @@ class ObjectReader:
 def _is_whole_number(value: object) -> TypeGuard[int]:
     """Return whether a value is an int but no bool, which is an int in Python."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _nearest(value: str, choices: Collection[str]) -> str:
+    """Return the end of a sentence that names the choice nearest to a value; empty if none is similar."""
+    nearest = closest_name(value, choices)
+    return "" if nearest is None else f"; the nearest is {nearest}"

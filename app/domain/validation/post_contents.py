@@ -18,6 +18,12 @@ _MAX_MEDIA = 100
 _MAX_PLATFORM_CONTENT_KEYS = 50
 """Keys of platform_content."""
 
+CONTENT_SCHEMA_VERSION = 1
+"""Version of the schemas in `app.platforms.content_schemas`.
+
+Increase it with each change of them after which stored content may no longer fit.
+"""
+
 MAX_REFERENCE_LENGTH = 200
 """Code points of a client's reference."""
 

@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
 from urllib.parse import quote, unquote, urlsplit
 
 from app.domain.errors import InvalidInput
@@ -86,6 +87,13 @@ def normalize_url(url: str) -> str:
     user_info, path, query, fragment = map(_normalize_escapes, (user_info, path, query, fragment))
     rest = (query and f"?{query}") + (fragment and f"#{fragment}")
     return f"{scheme}://{user_info}{_normalize_host(host)}{port}{_remove_dot_segments(path)}{rest}"
+
+
+def closest_name(name: str, names: Collection[str]) -> str | None:
+    """Return that of the names which the name most resembles in any case; None if none is similar."""
+    by_folded = {each.casefold(): each for each in names}
+    closest = get_close_matches(name[:MAX_NAME_LENGTH].casefold(), by_folded, n=1)
+    return by_folded[closest[0]] if closest else None
 
 
 def comparable_text(text: str) -> str:

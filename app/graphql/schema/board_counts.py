@@ -35,6 +35,9 @@ class BoardCounts:
         description="Destinations that are due, or become due within 24 hours, on an account that cannot post"
         " now. Each fails unless its account is reconnected first."
     )
+    invalid_content: CappedCount = field(
+        description="Destinations with `contentError`, which will fail whenever they are due."
+    )
     duplicated: CappedCount = field(
         description="Destinations published since the argument `since` whose publication was reported more"
         " than once."

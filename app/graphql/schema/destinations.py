@@ -146,6 +146,11 @@ class Destination(Node):
     error: str | None = column("Human-readable error message of the last attempt, if any.")
     error_category: ErrorCategory | None = column("Category of the error; decides about retries.")
     error_code: str | None = column("Error code of the publisher; `errorCatalog` has known codes.")
+    content_error: str | None = column(
+        "Reason why the waiting destination will fail with the code INVALID_SETTING: its content does not fit"
+        " the schema of its platform. Null if none is known: content is checked when the post is stored, when"
+        " the publisher of the account changes, and after an upgrade."
+    )
     attempts: int = column("Number of attempts started, never reset.")
     next_retry_at: datetime | None = column(
         "UTC time of the next automatic retry; null if none is planned. For an imported destination, the"

@@ -136,6 +136,9 @@ class DestinationFilterInput:
         "True for destinations that wait for an automatic retry: those whose `diagnosis` has `willRetry`."
     )
     duplicated: bool | None = optional("Value of `Destination.isDuplicated`.")
+    invalid_content: bool | None = optional(
+        "True for destinations with `contentError`, which will fail when they are due."
+    )
     cancelled: bool | None = optional(
         "True for destinations that were cancelled: their `errorCode` is CANCELLED."
     )

@@ -1,14 +1,27 @@
-"""Query field `platforms`: the limits of the platforms that the worker publishes on."""
+"""Query field `platforms`: limits and content schemas of the platforms that the worker publishes on."""
 
 import strawberry
 from strawberry import field
 
 from app.graphql.schema.inputs import to_record
+from app.platforms.content_schemas import CONTENT_SCHEMAS
 from app.platforms.limits import LIMITS_BY_PLATFORM
 
 
+@strawberry.type(description="Setting of a post for a platform, in `platformContent`.")
+class PlatformSetting:
+    """GraphQL fields of `app.platforms.content_schemas.Member`."""
+
+    name: str = field(description="Name of the setting.")
+    description: str = field(description="Meaning of the setting, as a phrase.")
+    values: list[str] = field(
+        description="Accepted values; empty if `description` says what is accepted."
+    )
+
+
 @strawberry.type(
-    description="Platform that the worker of this server publishes on, with the limits of a post."
+    description="Platform that the worker of this server publishes on, with the limits and the"
+    " content of a post. Where the worker publishes, content with other names or values is refused."
 )
 class Platform:
     name: str = field(description="Name of the platform, as in `Account.platform`.")
@@ -32,13 +45,27 @@ class Platform:
         description="True if these limits are defaults, and each server of the platform can have others."
         " When it publishes, the worker uses the length and the number of images that the server states."
     )
+    content_types: list[str] = field(
+        description="Accepted values of `contentType` in `platformContent`; all mean a post of the feed, as"
+        " does null."
+    )
+    settings: list[PlatformSetting] = field(
+        description="Accepted `settings` of the platform in `platformContent`."
+    )
 
 
 def platforms_with_limits() -> list[Platform]:
     """Return the platforms by name."""
     return [
         to_record(
-            limits, Platform, media_types=[media_type.value for media_type in limits.media_types]
+            limits,
+            Platform,
+            media_types=[media_type.value for media_type in limits.media_types],
+            content_types=list(CONTENT_SCHEMAS[platform].content_types),
+            settings=[
+                to_record(setting, PlatformSetting, values=list(setting.values))
+                for setting in CONTENT_SCHEMAS[platform].settings
+            ],
         )
-        for _, limits in sorted(LIMITS_BY_PLATFORM.items())
+        for platform, limits in sorted(LIMITS_BY_PLATFORM.items())
     ]

@@ -31,6 +31,7 @@ from app.platforms.bluesky.records import (
 from app.platforms.bluesky.rich_text import check_text, find_spans, make_facets, mentioned_handles
 from app.platforms.bluesky.sessions import BlueskySession, SessionManager
 from app.platforms.bluesky.xrpc import XrpcClient, read_member
+from app.platforms.content_schemas import BLUESKY_CONTENT
 from app.platforms.media import FetchMedia, Media
 from app.platforms.media_checks import check_not_empty
 from app.platforms.protocol import (
@@ -41,6 +42,7 @@ from app.platforms.protocol import (
     OutcomeUnknown,
     PlatformCallError,
     PublishRequest,
+    read_settings,
 )
 from app.platforms.responses import convert_unknown_outcome
 
@@ -53,8 +55,7 @@ class Bluesky:
     """Publishes on Bluesky and other servers of the AT Protocol.
 
     A record is created only if its key is free, and its key is the same in every attempt: a repeated or
-    delayed request cannot publish a post twice. Credentials are `BlueskyCredentials`. Settings of a post:
-    `langs`, a list of up to 3 language tags, which the server checks.
+    delayed request cannot publish a post twice. Credentials are `BlueskyCredentials`.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Bluesky:
 
     async def publish(self, request: PublishRequest) -> Publication:
         """Create the record of the post, or return the publication of an earlier attempt."""
+        settings = read_settings(request, BLUESKY_CONTENT)
         check_text(request.content)
         media = await self._fetch_media(request)
         check_not_empty(request.content, media)
@@ -84,7 +86,7 @@ class Bluesky:
                 images = [await self._upload(session, item) for item in media]
             record = make_record(
                 request.content,
-                languages=request.settings.get("langs", []),
+                languages=settings.get("langs", []),
                 facets=make_facets(spans, dids),
                 images=images,
                 publication_key=_publication_key(request),

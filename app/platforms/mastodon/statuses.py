@@ -2,25 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from app.domain.attempts import Publication
-from app.domain.validation.post_contents import MAX_CONTENT_LENGTH
 from app.domain.validation.text import comparable_text
+from app.platforms.content_schemas import MASTODON_CONTENT, Visibility
 from app.platforms.protocol import PublishRequest, read_settings
 from app.platforms.responses import text_or_none, time_or_default
-
-_MAX_LANGUAGE_LENGTH = 35
-"""Characters of a language tag, RFC 5646, section 4.4.1."""
-
-
-class Visibility(StrEnum):
-    """Audience of a status. Direct messages are not posts."""
-
-    PUBLIC = "public"
-    UNLISTED = "unlisted"
-    PRIVATE = "private"
 
 
 def status_parameters(request: PublishRequest) -> Mapping[str, object]:
@@ -28,15 +16,7 @@ def status_parameters(request: PublishRequest) -> Mapping[str, object]:
 
     The server applies the account's preferences for settings that the post does not have.
     """
-    with read_settings(request) as settings:
-        parameters = {
-            "status": request.content,
-            "spoiler_text": settings.text("spoiler_text", max_length=MAX_CONTENT_LENGTH),
-            "visibility": settings.enum("visibility", {value.value: value for value in Visibility}),
-            "language": settings.text("language", max_length=_MAX_LANGUAGE_LENGTH),
-            "sensitive": settings.boolean("sensitive"),
-        }
-    return {name: value for name, value in parameters.items() if value is not None}
+    return {"status": request.content, **read_settings(request, MASTODON_CONTENT)}
 
 
 def to_publication(status: Mapping[str, Any], now: datetime) -> Publication:

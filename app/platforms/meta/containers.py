@@ -92,7 +92,7 @@ def plan_containers(platform: MetaPlatform, request: PublishRequest) -> Containe
     text = request.content if request.content.strip() else ""
     check_text_length(platform, text)
     images = image_parameters(platform, text, request.media)
-    shared = _read_settings(platform, request)
+    shared = {name: str(value) for name, value in read_settings(request, platform.content).items()}
     if text:
         shared[platform.text_field] = text
     match images:
@@ -165,15 +165,6 @@ def _image_parameters(platform: MetaPlatform, item: object, name: str) -> dict[s
         )
     described = {"alt_text": alt} if alt else {}
     return {**platform.fixed_image_parameters, "image_url": url, **described}
-
-
-def _read_settings(platform: MetaPlatform, request: PublishRequest) -> dict[str, str]:
-    with read_settings(request) as settings:
-        values = {
-            name: settings.enum(name, {choice.value: choice for choice in choices})
-            for name, choices in platform.settings.items()
-        }
-    return {name: value.value for name, value in values.items() if value is not None}
 
 
 def _digest(content: bytes) -> str:

@@ -7,8 +7,8 @@ From the pages /docs/threads/posts, /docs/threads/reference/publishing, /docs/th
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
+from app.platforms.content_schemas import INSTAGRAM_CONTENT, THREADS_CONTENT, ContentSchema
 from app.platforms.graphemes import count_graphemes, count_with_emojis_as_bytes
 from app.platforms.limits import INSTAGRAM_LIMITS, THREADS_LIMITS, PlatformLimits
 
@@ -37,8 +37,8 @@ class MetaPlatform:
     """Parameters that all containers with an image have."""
     identity_fields: Mapping[str, str]
     """Fields of the user, by those of `AccountIdentity`."""
-    settings: Mapping[str, type[StrEnum]]
-    """Settings of posts and their values, which are parameters of containers."""
+    content: ContentSchema
+    """Schema of posts, whose settings are parameters of containers."""
     count_characters: Callable[[str, int], int]
     """Function that counts a text up to a number."""
 
@@ -46,16 +46,6 @@ class MetaPlatform:
     def display_name(self) -> str:
         """Name of the platform for people."""
         return self.limits.display_name
-
-
-class ReplyControl(StrEnum):
-    """People who may reply to a post on Threads."""
-
-    EVERYONE = "everyone"
-    ACCOUNTS_YOU_FOLLOW = "accounts_you_follow"
-    MENTIONED_ONLY = "mentioned_only"
-    PARENT_POST_AUTHOR_ONLY = "parent_post_author_only"
-    FOLLOWERS_ONLY = "followers_only"
 
 
 THREADS = MetaPlatform(
@@ -76,7 +66,7 @@ THREADS = MetaPlatform(
         "display_name": "name",
         "avatar_url": "threads_profile_picture_url",
     },
-    settings={"reply_control": ReplyControl},
+    content=THREADS_CONTENT,
     count_characters=count_with_emojis_as_bytes,
 )
 
@@ -98,6 +88,6 @@ INSTAGRAM = MetaPlatform(
         "display_name": "name",
         "avatar_url": "profile_picture_url",
     },
-    settings={},
+    content=INSTAGRAM_CONTENT,
     count_characters=count_graphemes,
 )

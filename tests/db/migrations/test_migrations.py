@@ -1,6 +1,7 @@
 """Migrations: the tables of the models, upgrade of version 0004, and refusal of other databases."""
 
 import asyncio
+import re
 import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from sqlalchemy import Column, Connection, MetaData, Table, insert, inspect, sel
 from app.db import migrations
 from app.db.core.database import Database
 from app.db.migrations import NEWEST_VERSION, SchemaMismatch, check_schema_version, migrate
+from app.db.migrations.sqlite_schema import edit_create_table
 from app.db.models import Base, Deployment, Destination
 from app.db.repositories.posts import PostCriteria, count_posts
 from app.domain.ids import WorkspaceId
@@ -98,7 +100,9 @@ async def copy_to_version_0004(source: Database, target: Database) -> None:
         ("attempt", "account_id"),
         ("attempt", "not_sent"),
         ("attempt", "platform"),
+        ("deployment", "content_schema_version"),
         ("deployment", "webhooks_polled_at"),
+        ("destination", "content_error"),
         ("destination", "failed_at"),
         ("destination", "failure_group"),
         ("destination", "forced_rounds"),
@@ -122,6 +126,31 @@ async def copy_to_version_0004(source: Database, target: Database) -> None:
             names = [column.name for column in old_columns]
             values = [dict(zip(names, row, strict=True)) for row in rows]
             await writer.execute(insert(old_table), values)
+
+
+async def uncheck_contents(database: Database) -> None:
+    """Mark the waiting destinations as unchecked, as after an upgrade."""
+    async with database.write_engine.begin() as connection:
+        await connection.execute(update(Deployment).values(content_schema_version=0))
+
+
+def remove_content_errors(connection: Connection) -> None:
+    """Undo the migration 0028."""
+    check = "ck_destination_content_error"
+    if connection.dialect.name == "sqlite":
+        assert edit_create_table(
+            connection,
+            "destination",
+            lambda sql: re.sub(rf",\s*CONSTRAINT {check} CHECK \([^()]*\([^()]*\)\)", "", sql),
+        )
+    else:
+        connection.execute(text(f"ALTER TABLE destination DROP CONSTRAINT {check}"))
+    for statement in (
+        "DROP INDEX ix_destination_content_error",
+        "ALTER TABLE destination DROP COLUMN content_error",
+        "ALTER TABLE deployment DROP COLUMN content_schema_version",
+    ):
+        connection.execute(text(statement))
 
 
 async def sqlite_indexes(database: Database) -> dict[str, list[str]]:
@@ -164,6 +193,7 @@ async def test_older_version_is_upgraded_with_all_rows(
     database: Database, unmigrated_database: Database, version: str
 ) -> None:
     ids = await add_row_in_every_table(database)
+    await uncheck_contents(database)
     mirror = await add_workspace(database, mirror_of="https://example.com")
     await add_post(database, mirror, {await add_account(database, mirror): unclaimable(queued())})
     added_later = update(Destination).where(Destination.id == ids.failed)
@@ -192,8 +222,10 @@ async def test_older_version_is_upgraded_with_all_rows(
 
 async def test_one_system_of_keys_changes_no_encrypted_data(database: Database) -> None:
     await add_row_in_every_table(database)
+    await uncheck_contents(database)
     new_schema, before = await read_schema(database), await all_rows(database)
     async with database.schema_transaction() as connection:
+        await connection.run_sync(remove_content_errors)
         for statement in (
             "DROP INDEX ix_credential_workspace_id_key_id",
             "DROP INDEX ix_checkpoint_key_id",

@@ -276,7 +276,10 @@ def test_malformed_json_is_rejected_with_its_reason() -> None:
     ("fields", "reason"),
     [
         ({"post_status": 1}, "post_status must be a string."),
-        ({"post_status": "Published"}, f"post_status must be one of {POST_STATUSES}."),
+        (
+            {"post_status": "Published"},
+            f"post_status must be one of {POST_STATUSES}; the nearest is published.",
+        ),
         ({"post_status": None, "status": ""}, f"status must be one of {POST_STATUSES}."),
         ({"content": 5}, "content must be a string."),
         ({"content": "a\0"}, "content must not contain a NUL character."),

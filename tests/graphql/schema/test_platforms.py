@@ -1,5 +1,6 @@
 """Query of the limits of platforms, and the table of the guide."""
 
+from app.platforms.content_schemas import CONTENT_SCHEMAS
 from tests.clients import Tenant
 from tests.guides import guide
 
@@ -67,6 +68,25 @@ async def test_platforms_have_their_documented_limits(acme: Tenant) -> None:
             },
         ]
     }
+
+
+async def test_platforms_have_their_content_schemas(acme: Tenant) -> None:
+    document = "{ platforms { name contentTypes settings { name description values } } }"
+    assert (await acme.client.query(document))["platforms"] == [
+        {
+            "name": name,
+            "contentTypes": list(schema.content_types),
+            "settings": [
+                {
+                    "name": setting.name,
+                    "description": setting.description,
+                    "values": list(setting.values),
+                }
+                for setting in schema.settings
+            ],
+        }
+        for name, schema in sorted(CONTENT_SCHEMAS.items())
+    ]
 
 
 async def test_table_of_the_guide_equals_the_query(acme: Tenant) -> None:

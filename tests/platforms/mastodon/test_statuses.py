@@ -27,7 +27,6 @@ def test_settings_become_parameters() -> None:
         "visibility": "unlisted",
         "language": "de",
         "sensitive": False,
-        "other": 1,
     }
 
     assert status_parameters(publish_request(content="Hello", settings=settings)) == {
@@ -45,6 +44,11 @@ def test_settings_become_parameters() -> None:
         (
             {"visibility": "direct"},
             "platformContent.sandbox.settings.visibility must be one of public, unlisted, private.",
+        ),
+        (
+            {"visiblity": "private"},
+            "platformContent.sandbox.settings.visiblity is unknown; there is visibility, spoiler_text,"
+            " sensitive, language; the nearest is visibility.",
         ),
         ({"visibility": 1}, "platformContent.sandbox.settings.visibility must be a string."),
         ({"sensitive": "yes"}, "platformContent.sandbox.settings.sensitive must be true or false."),

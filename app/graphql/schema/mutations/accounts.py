@@ -6,13 +6,14 @@ from uuid import UUID
 import strawberry
 from strawberry import UNSET, field
 
+from app.db.repositories.content_errors import count_content_errors_on_account
 from app.domain.account_commands import AccountUpdate, NewAccount
 from app.domain.accounts import AccountPublisher
 from app.domain.credentials import NewCredentials
 from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId, validate_account_id
 from app.graphql.schema.accounts import Account, load_account
-from app.graphql.schema.context import Info
+from app.graphql.schema.context import Context, Info
 from app.graphql.schema.inputs import (
     IDEMPOTENCY_KEY_DESCRIPTION,
     MutationInput,
@@ -29,6 +30,7 @@ from app.graphql.schema.permissions import (
 from app.services import accounts
 from app.services.bulk_actions import MAX_BULK_CHANGES
 from app.services.mastodon_authorization import AUTHORIZATION_LIFETIME
+from app.services.post_contents import MAX_CHECKED_POSTS_OF_ACCOUNT, check_posts_of_account
 
 
 @strawberry.input(description="Input of `connectAccount`.")
@@ -149,8 +151,16 @@ class AccountPayload:
     account: Account | None = field(description="Current state of the account.")
 
 
+@strawberry.type
+class AccountWithPublisherPayload(AccountPayload):
+    content_error_count: int = field(
+        description="Number of waiting destinations on the account with `contentError`, which will fail;"
+        f" after a change of the publisher, of the {MAX_CHECKED_POSTS_OF_ACCOUNT:,} that are due next."
+    )
+
+
 @strawberry.type(description="Result of `connectAccount`.")
-class ConnectAccountPayload(AccountPayload):
+class ConnectAccountPayload(AccountWithPublisherPayload):
     pass
 
 
@@ -176,7 +186,7 @@ class StartMastodonAuthorizationPayload:
 
 
 @strawberry.type(description="Result of `updateAccount`.")
-class UpdateAccountPayload(AccountPayload):
+class UpdateAccountPayload(AccountWithPublisherPayload):
     pass
 
 
@@ -247,7 +257,12 @@ class AccountMutations:
             idempotency_key,
             credentials=credentials,
         )
-        return ConnectAccountPayload(account=await load_account(context, account_id))
+        return ConnectAccountPayload(
+            account=await load_account(context, account_id),
+            content_error_count=await _count_content_errors(
+                context, "connectAccount", account_id, input.publisher
+            ),
+        )
 
     @credentials_mutation(
         "Replace the credentials with which a worker of this server publishes on an account, and connect it"
@@ -313,7 +328,12 @@ class AccountMutations:
             input.update(),
             idempotency_key=context.idempotency_key(input.idempotency_key),
         )
-        return UpdateAccountPayload(account=await load_account(context, account_id))
+        return UpdateAccountPayload(
+            account=await load_account(context, account_id),
+            content_error_count=await _count_content_errors(
+                context, "updateAccount", account_id, input.publisher or None
+            ),
+        )
 
     @write_mutation(
         "Disconnect an account, and delete its credentials. Nothing is published on it until it is connected"
@@ -379,3 +399,18 @@ class AccountMutations:
             has_more=retried.has_more,
             matching_count=matching_count,
         )
+
+
+async def _count_content_errors(
+    context: Context,
+    operation: str,
+    account_id: AccountId,
+    requested_publisher: AccountPublisher | None,
+) -> int:
+    """Count the content errors of an account; if a publisher was requested, after a check of its posts."""
+    if requested_publisher is None:
+        reader = context.database.reader(context.viewer.workspace_id)
+        return await count_content_errors_on_account(reader, account_id)
+    return await check_posts_of_account(
+        context.database, context.write_context(operation), account_id
+    )

@@ -33,10 +33,13 @@ from app.services.posts import CreatedPost, RejectedPost
 
 _DELETED_POST_MESSAGE = "The post that this request created was not found: it was deleted since."
 _PLATFORM_CONTENT_DESCRIPTION = (
-    "Content by platform, `{content, contentType, settings}`, stored unchanged."
+    "Content by platform, `{content, contentType, settings}`, stored unchanged. If a worker of this server"
+    " publishes on one of the accounts, unknown platforms are refused, and names and values that `platforms`"
+    " does not have."
 )
 _MEDIA_DESCRIPTION = (
-    "Media objects, stored unchanged. `url` may be a `data:` URL, which contains the image; the `data:`"
+    "Media objects, stored unchanged. If a worker of this server publishes on one of the accounts, they have"
+    " only `url` and `alt`. `url` may be a `data:` URL, which contains the image; the `data:`"
     f" URLs of a post have at most {MAX_DATA_URL_BYTES // 1024} KiB together."
 )
 _CONTENT_WARNINGS_DESCRIPTION = (
@@ -68,6 +71,10 @@ class PostInput:
     media: list[Json] = field(default_factory=list, description=_MEDIA_DESCRIPTION)
     platform_content: Json | None = optional(_PLATFORM_CONTENT_DESCRIPTION)
     reference: str | None = optional("Name that the client chooses, to find the post by.")
+    copy_of: UUID | None = optional(
+        "UUID of a post of which this is a copy. What does not fit the schema of a platform there either is"
+        " accepted, if the copy goes to no further account."
+    )
 
     def to_new_post(self) -> NewPost:
         """Convert to a domain record; raises InvalidInput, naming the field, for a wrong type."""
@@ -77,6 +84,7 @@ class PostInput:
             account_ids=_validate_account_ids(self.account_ids),
             is_draft=self.draft,
             platform_content=_validate_object(self.platform_content),
+            copy_of=None if self.copy_of is None else PostId(self.copy_of),
         )
 
 

@@ -11,6 +11,7 @@ export const FLAG_WORDS = {
   overdue: "Overdue",
   retrying: "Waits for a retry",
   duplicated: "Published twice",
+  invalidContent: "Content does not fit",
   cancelled: "Cancelled",
   notCancelled: "Not cancelled",
   awaitsOutcome: "Awaits its result",

@@ -9,6 +9,7 @@ export const FLAG_FILTERS = {
   overdue: { overdue: true },
   retrying: { retrying: true, overdue: false },
   duplicated: { duplicated: true },
+  invalidContent: { invalidContent: true },
   cancelled: { cancelled: true },
   notCancelled: { cancelled: false },
   awaitsOutcome: { awaitsOutcome: true },

@@ -26,6 +26,7 @@ export const FLAGS = [
   "overdue",
   "retrying",
   "duplicated",
+  "invalidContent",
   "cancelled",
   "notCancelled",
   "awaitsOutcome",

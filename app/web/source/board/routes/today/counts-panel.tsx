@@ -51,6 +51,10 @@ const fragment = graphql`
         count
         capped
       }
+      invalidContent {
+        count
+        capped
+      }
       duplicated {
         count
         capped
@@ -90,6 +94,15 @@ export function CountsPanel({ query, since, accountIds, onRetry }: Props) {
   const start = new Date(since);
   const soon = new Date(now.getTime() + DAY_MS);
   const dueOnBrokenAccounts = resultsPath(dueBy(soon, { account: accountIds }));
+  // Rare: an upgrade or another publisher of an account causes it.
+  const invalidContent: readonly CountLinkProps[] = [
+    {
+      value: counts.invalidContent,
+      name: "will fail because of their content",
+      tone: "bad" as const,
+      path: resultsPath({ flag: "invalidContent", order: "SCHEDULED_FOR", direction: "ASC" }),
+    },
+  ].filter(({ value }) => value.count > 0);
   const urgent: readonly CountLinkProps[] = [
     {
       value: counts.failed,
@@ -117,6 +130,7 @@ export function CountsPanel({ query, since, accountIds, onRetry }: Props) {
       path: accountIds.length > 0 ? dueOnBrokenAccounts : "#accounts",
     },
     { value: counts.brokenAccounts, name: "accounts cannot post", tone: "bad", path: "#accounts" },
+    ...invalidContent,
   ];
   const automatic: readonly CountLinkProps[] = [
     {
