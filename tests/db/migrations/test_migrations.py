@@ -1,7 +1,6 @@
 """Migrations: the tables of the models, upgrade of version 0004, and refusal of other databases."""
 
 import asyncio
-import re
 import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator
@@ -17,7 +16,6 @@ from sqlalchemy import Column, Connection, MetaData, Table, insert, inspect, sel
 from app.db import migrations
 from app.db.core.database import Database
 from app.db.migrations import NEWEST_VERSION, SchemaMismatch, check_schema_version, migrate
-from app.db.migrations.sqlite_schema import edit_create_table
 from app.db.models import Base, Deployment, Destination
 from app.db.repositories.posts import PostCriteria, count_posts
 from app.domain.ids import WorkspaceId
@@ -134,25 +132,6 @@ async def uncheck_contents(database: Database) -> None:
         await connection.execute(update(Deployment).values(content_schema_version=0))
 
 
-def remove_content_errors(connection: Connection) -> None:
-    """Undo the migration 0028."""
-    check = "ck_destination_content_error"
-    if connection.dialect.name == "sqlite":
-        assert edit_create_table(
-            connection,
-            "destination",
-            lambda sql: re.sub(rf",\s*CONSTRAINT {check} CHECK \([^()]*\([^()]*\)\)", "", sql),
-        )
-    else:
-        connection.execute(text(f"ALTER TABLE destination DROP CONSTRAINT {check}"))
-    for statement in (
-        "DROP INDEX ix_destination_content_error",
-        "ALTER TABLE destination DROP COLUMN content_error",
-        "ALTER TABLE deployment DROP COLUMN content_schema_version",
-    ):
-        connection.execute(text(statement))
-
-
 async def sqlite_indexes(database: Database) -> dict[str, list[str]]:
     """Names of the indexes by table, in the order of their creation."""
     names: dict[str, list[str]] = defaultdict(list)
@@ -222,10 +201,8 @@ async def test_older_version_is_upgraded_with_all_rows(
 
 async def test_one_system_of_keys_changes_no_encrypted_data(database: Database) -> None:
     await add_row_in_every_table(database)
-    await uncheck_contents(database)
     new_schema, before = await read_schema(database), await all_rows(database)
     async with database.schema_transaction() as connection:
-        await connection.run_sync(remove_content_errors)
         for statement in (
             "DROP INDEX ix_credential_workspace_id_key_id",
             "DROP INDEX ix_checkpoint_key_id",

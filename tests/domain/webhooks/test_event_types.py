@@ -87,6 +87,7 @@ def test_types_of_changed_destinations() -> None:
         "reportFailed none→failed, attempt 2: post.failed",
         "reportFailed none→unknown, attempt 1: post.failed",
         "failWithoutAccess none→failed, attempt 0: post.failed",
+        "claimDestinations none→failed, attempt 0: post.failed",
         "loseLease none→unknown, attempt 1: post.failed",
         "reportVerified unknown→published, attempt 1: post.published",
         "reconcileDestination unknown→published, attempt 1: post.published",
