@@ -11,10 +11,10 @@ from uuid import UUID
 from app.db.core.database import Database, Reader
 from app.db.repositories.attempts import attempts_by_destination_id
 from app.db.repositories.claims import (
+    ClaimableDestination,
     ClaimableWorkspace,
     ClaimGroup,
     ClaimTime,
-    LockedDestination,
     accounts_to_claim_from,
     lock_destinations,
     workspaces_to_claim_from,
@@ -176,9 +176,9 @@ class ClaimService:
 
     async def _lock(
         self, queue: _Queue, account_ids: Sequence[AccountId], limit: int, uow: UnitOfWork
-    ) -> list[LockedDestination]:
+    ) -> list[ClaimableDestination]:
         """Lock up to `limit` destinations, in equal shares of the accounts as far as each has enough."""
-        locked: list[LockedDestination] = []
+        locked: list[ClaimableDestination] = []
         waiting = deque(account_ids)
         while waiting and len(locked) < limit:
             remaining = limit - len(locked)
@@ -202,7 +202,7 @@ class ClaimService:
         self,
         request: ClaimRequest,
         queue: _Queue,
-        destinations: Sequence[LockedDestination],
+        destinations: Sequence[ClaimableDestination],
         uow: UnitOfWork,
     ) -> list[Claim]:
         """Lease the locked destinations, except on accounts that cannot post any more.

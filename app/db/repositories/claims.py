@@ -264,8 +264,8 @@ _CAN_CLAIM_ON_ACCOUNT = {
 }
 
 
-class LockedDestination(NamedTuple):
-    """Locked destination with its post."""
+class ClaimableDestination(NamedTuple):
+    """Destination to claim, with its account and post."""
 
     account_id: AccountId
     post_id: PostId
@@ -281,7 +281,7 @@ async def lock_destinations(
     locked_ids: Sequence[DestinationId],
     key_ids: Collection[str] | None,
     limit_per_account: int,
-) -> list[LockedDestination]:
+) -> list[ClaimableDestination]:
     """Lock destinations to claim with their posts until the transaction ends, the earliest time first.
 
     Skips `locked_ids`, which this transaction has locked before, rows that another one has locked, and
@@ -302,7 +302,7 @@ async def lock_destinations(
             for row in await reader.rows(statement, account_id=account_id, **values)
         ]
     return [
-        LockedDestination(AccountId(row.account_id), PostId(row.post_id), DestinationId(row.id))
+        ClaimableDestination(AccountId(row.account_id), PostId(row.post_id), DestinationId(row.id))
         for row in rows
     ]
 

@@ -130,7 +130,7 @@ async def change_post(session: WriteSession, reader: Reader) -> None:
 
 async def lock_destinations(
     reader: Reader, claim_time: claims.ClaimTime, account_id: AccountId
-) -> list[claims.LockedDestination]:
+) -> list[claims.ClaimableDestination]:
     return await claims.lock_destinations(
         reader,
         claim_time,
