@@ -1,8 +1,9 @@
 """Measures claims on both engines: `python -m tests.claim_benchmark`.
 
-Each destination must be claimed once. A workspace with a long queue must not delay another one. The cost of
-a claim, a start and a report must not depend on the length of the queue. The backlog of a long queue must be
-read quickly, as for a scrape of the metrics. Exits with 1 otherwise.
+Each destination must be claimed once. A workspace or an account with a long queue must not delay another
+one. The cost of a claim, a start and a report must not depend on the length of the queue, and little on the
+number of accounts. The backlog of a long queue must be read quickly, as for a scrape of the metrics. Exits
+with 1 otherwise.
 """
 
 import asyncio
@@ -37,6 +38,9 @@ DUE_AT = datetime.now(UTC) - timedelta(hours=1)
 MAX_WAIT = timedelta(seconds=2)
 """Limit of the 99th percentile of the time until a post of another workspace is claimed."""
 MAX_COST_RATIO = 1.5
+MAX_COST_RATIO_OF_ACCOUNTS = 2
+_DUE_POSTS = 4_000
+"""Due posts on all accounts together, where costs of accounts are compared."""
 MAX_BACKLOG_DURATION = timedelta(milliseconds=50)
 
 
@@ -151,20 +155,18 @@ def check_claimed_once(url: str, post_count: int, processes: int, claimers: int)
     return len(claimed) == post_count and duplicates == 0
 
 
-async def measure_other_workspace_wait(
-    database: Database, due: int, claimers: int, samples: int
-) -> bool:
-    """Measure how long a post of another workspace waits while one workspace has many due posts."""
-    busy, other = [await add_workspace(database) for _ in range(2)]
-    await insert_due_posts(database, busy, await add_account(database, busy), due)
-    account = await add_account(database, other)
+async def measure_wait_beside_queue(
+    database: Database, workspace: WorkspaceId, claimers: int, samples: int
+) -> float:
+    """Measure how long posts of a new account wait for a claim; return the 99th percentile in seconds."""
+    account = await add_account(database, workspace)
     claimed_at: dict[str, float] = {}
     stop, all_claimed = asyncio.Event(), asyncio.Event()
 
     async def keep_claiming() -> None:
         while not stop.is_set():
             for claimed in await claim_due(database, 2):
-                if claimed.lease.workspace_id == other:
+                if (claimed.lease.workspace_id, claimed.account.id) == (workspace, account):
                     claimed_at[str(claimed.post.id)] = time.monotonic()
                     if len(claimed_at) == samples:
                         all_claimed.set()
@@ -173,7 +175,7 @@ async def measure_other_workspace_wait(
     workers = [asyncio.create_task(keep_claiming()) for _ in range(claimers)]
     added_at: dict[str, float] = {}
     for _ in range(samples):
-        post = await add_post(database, other, {account: queued(now())}, submitted_now=True)
+        post = await add_post(database, workspace, {account: queued(now())}, submitted_now=True)
         added_at[str(post.id)] = time.monotonic()
         await asyncio.sleep(0.05)
     await asyncio.wait_for(all_claimed.wait(), timeout=120)
@@ -182,10 +184,22 @@ async def measure_other_workspace_wait(
     waits = sorted(claimed_at[post_id] - time for post_id, time in added_at.items())
     p99 = waits[len(waits) * 99 // 100]
     click.echo(
-        f"  {claimers} publishers, {due} due posts in one workspace: a post of another workspace waits"
-        f" {_format_ms(waits[len(waits) // 2])} (p50), {_format_ms(p99)} (p99)"
+        f"    {claimers} publishers: {_format_ms(waits[len(waits) // 2])} (p50), {_format_ms(p99)} (p99)"
     )
-    return p99 <= MAX_WAIT.total_seconds()
+    return p99
+
+
+async def compare_waits(database: Database, due: int, claimers: int, samples: int) -> bool:
+    """Measure the waits of accounts alone, and beside one with many due posts."""
+    alone, other, busy = [await add_workspace(database) for _ in range(3)]
+    click.echo("  a post waits for its claim alone:")
+    await measure_wait_beside_queue(database, alone, claimers, samples)
+    await insert_due_posts(database, busy, await add_account(database, busy), due)
+    click.echo(f"  beside {due} due posts on an account of another workspace:")
+    beside_workspace = await measure_wait_beside_queue(database, other, claimers, samples)
+    click.echo(f"  beside {due} due posts on an account of its workspace:")
+    beside_account = await measure_wait_beside_queue(database, busy, claimers, samples)
+    return max(beside_workspace, beside_account) <= MAX_WAIT.total_seconds()
 
 
 async def _measure_operations(database: Database, count: int) -> float:
@@ -215,6 +229,28 @@ async def compare_costs(few: Database, many: Database, sizes: tuple[int, int], r
     return high / low <= MAX_COST_RATIO
 
 
+async def compare_costs_of_accounts(
+    few: Database, many: Database, accounts: int, rounds: int
+) -> bool:
+    """Compare the cost of claims with one account and with many, of which every tenth has due posts."""
+    for database, count in ((few, 1), (many, accounts)):
+        workspace = await add_workspace(database)
+        ids = [await add_account(database, workspace) for _ in range(count)]
+        with_due = ids[::10]
+        for account in with_due:
+            await insert_due_posts(database, workspace, account, _DUE_POSTS // len(with_due))
+    costs: tuple[list[float], list[float]] = ([], [])
+    for _ in range(rounds):
+        for cost, database in zip(costs, (few, many), strict=True):
+            cost.append(await _measure_operations(database, 20))
+    low, high = map(statistics.median, costs)
+    click.echo(
+        f"  claim, start and report: {_format_ms(low)} with 1 account, {_format_ms(high)} with"
+        f" {accounts}; ratio {high / low:.2f}"
+    )
+    return high / low <= MAX_COST_RATIO_OF_ACCOUNTS
+
+
 async def measure_backlog(database: Database) -> bool:
     """Measure the read of the backlog, without the first one, which also compiles the statement."""
     durations = []
@@ -233,14 +269,14 @@ def _format_ms(seconds: float) -> str:
 
 @contextmanager
 def databases_of_both_engines() -> Iterator[Iterator[tuple[str, list[str]]]]:
-    """Yield the URLs of three empty databases of each engine."""
+    """Yield the URLs of five empty databases of each engine."""
     with (
         tempfile.TemporaryDirectory() as folder,
         postgres.running_server() as server,
         ExitStack() as stack,
     ):
-        urls = [stack.enter_context(postgres.new_database(server)) for _ in range(3)]
-        files = [f"sqlite+aiosqlite:///{folder}/{number}.db" for number in range(3)]
+        urls = [stack.enter_context(postgres.new_database(server)) for _ in range(5)]
+        files = [f"sqlite+aiosqlite:///{folder}/{number}.db" for number in range(5)]
         yield iter([("SQLite", files), ("PostgreSQL", urls)])
 
 
@@ -251,24 +287,30 @@ def databases_of_both_engines() -> Iterator[Iterator[tuple[str, list[str]]]]:
 @click.option(
     "--queued", "many", default=1_000_000, show_default=True, help="Posts in the long queue."
 )
+@click.option("--accounts", default=1_000, show_default=True, help="Accounts of one workspace.")
 @click.option("--claimers", default=16, show_default=True)
 @click.option("--processes", default=4, show_default=True)
 @click.option("--samples", default=100, show_default=True)
-def main(due: int, many: int, claimers: int, processes: int, samples: int) -> None:
+def main(due: int, many: int, accounts: int, claimers: int, processes: int, samples: int) -> None:
     """Print the measurements; exit with 1 if a limit is exceeded."""
     passed = []
 
     async def compare(first: str, second: str) -> None:
         async with open_migrated_database(first) as few, open_migrated_database(second) as full:
-            passed.append(await measure_other_workspace_wait(full, many, claimers, samples))
+            passed.append(await compare_waits(full, many, claimers, samples))
             passed.append(await measure_backlog(full))
             passed.append(await compare_costs(few, full, (1000, many), rounds=10))
 
+    async def compare_accounts(first: str, second: str) -> None:
+        async with open_migrated_database(first) as few, open_migrated_database(second) as crowded:
+            passed.append(await compare_costs_of_accounts(few, crowded, accounts, rounds=10))
+
     with databases_of_both_engines() as engines:
-        for engine, (one, two, three) in engines:
+        for engine, (one, two, three, four, five) in engines:
             click.echo(engine)
             passed.append(check_claimed_once(one, due, processes, claimers))
             asyncio.run(compare(two, three))
+            asyncio.run(compare_accounts(four, five))
     sys.exit(not all(passed))
 
 

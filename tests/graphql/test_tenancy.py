@@ -358,7 +358,7 @@ NEW_VALUES = {
     *("content", "timezone", "mediaIds", "media", "platformContent", "reference"),
     *("platform", "accountName", "displayName", "avatarUrl", "name", "description", "url"),
     *("platformUserId", "platformUsername", "platformPostId", "platformPostUrl"),
-    *("idempotencyKey", "expectedVersion", "code", "raw", "worker"),
+    *("idempotencyKey", "expectedVersion", "code", "raw", "worker", "copyOf"),
 }
 """Arguments that are stored, or compared only with rows of their own post or workspace."""
 

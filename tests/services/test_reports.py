@@ -23,7 +23,7 @@ from app.domain.settlement import Receipt
 from app.domain.verification import VerificationFinding
 from app.services import reports as service
 from app.services.claims import Claim
-from app.services.expirations import settle_expired_leases
+from app.services.expirations import fail_due_on_blocked_accounts, settle_expired_leases
 from app.services.posts import cancel_post, delete_post
 from app.services.reports import ReportResult, ReportService
 from app.services.unit_of_work import Publisher, WriteContext
@@ -216,6 +216,7 @@ async def test_claim_on_a_blocked_account_cannot_be_started(acme: Tenant) -> Non
     later = NOW + MINUTE
     await settle_expired_leases(acme.database, later)
     assert await claim(acme.database, now=later) == []
+    await fail_due_on_blocked_accounts(acme.database, later)
     (state,) = await destination_states(acme.database, acme.workspace, waiting.post.id)
     assert (state.status, state.error_category, state.attempts) == (
         DestinationStatus.FAILED,

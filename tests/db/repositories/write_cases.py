@@ -15,6 +15,7 @@ from app.db.repositories import (
     attempts,
     checkpoints,
     claims,
+    content_errors,
     credentials,
     duplicate_checks,
     encrypted_rows,
@@ -42,6 +43,7 @@ from app.domain.ids import (
     WorkspaceKind,
 )
 from app.domain.sessions import BoardSession
+from app.domain.transitions import content_checked
 from app.domain.webhooks.deliveries import DeliveryAttempt, DeliveryState
 from app.domain.webhooks.event_types import WebhookEventType
 from tests.db import all_tables
@@ -142,6 +144,16 @@ async def lock_destinations(
     )
 
 
+async def clear_content_errors(session: WriteSession, reader: Reader) -> None:
+    """Store the content error of a waiting destination, and clear those of its account."""
+    (waiting, *_) = await lock_destinations(reader, claims.ClaimTime.CLAIMABLE, ACCOUNT)
+    stored = await posts.load_posts(reader, [waiting.post_id])
+    post = stored[waiting.post_id]
+    state = content_checked(post.destination(waiting.id).state, "It does not fit.")
+    await posts.write_posts(session, [post.with_state(waiting.id, state, LATER)], previous=stored)
+    await content_errors.clear_content_errors(session, ACCOUNT)
+
+
 async def remove_destinations(session: WriteSession, reader: Reader) -> None:
     """Remove the destinations without an attempt from posts that can be claimed."""
     claimable = await lock_destinations(reader, claims.ClaimTime.CLAIMABLE, ACCOUNT)
@@ -204,6 +216,7 @@ async def add_workspace(session: WriteSession, _reader: Reader) -> None:
 
 CASES: Mapping[str, WriteCase] = {
     "extend_pause": lambda session, _: account_pauses.extend_pause(session, ACCOUNT, LATER),
+    "clear_content_errors": clear_content_errors,
     "delete_pause": lambda session, _: account_pauses.delete_pause(session, ACCOUNT),
     "write_accounts": change_account,
     "upsert_key": add_key_twice,

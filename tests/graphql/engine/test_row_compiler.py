@@ -176,13 +176,13 @@ def test_a_row_without_the_relation_or_of_another_class_makes_the_function_fail(
 def test_time_dependent_fields_use_the_read_time_of_the_row() -> None:
     later = NOW + timedelta(days=1)
     row = DestinationColumns(
-        {**COLUMNS, "status": "queued", "claimable_at": TIME, "round_started_at": TIME}, ACCOUNT
+        {**COLUMNS, "status": "queued", "due_at": TIME, "claimable_at": TIME}, ACCOUNT
     )
-    function = compile_object(SCHEMA, "Destination", "{ isOverdue }")
+    function = compile_object(SCHEMA, "Destination", "{ latenessSeconds }")
 
     results = [
         function(destinations.Destination.from_row(row.record(), at), {}, ResponseLimit(None, None))
         for at in (NOW, later)
     ]
 
-    assert results == [{"isOverdue": False}, {"isOverdue": True}]
+    assert results == [{"latenessSeconds": None}, {"latenessSeconds": 86_399.999}]

@@ -77,6 +77,7 @@ async def add_attempts(tenant: Tenant, destination_id: DestinationId, count: int
             }
         )
     empty = dict.fromkeys({column.key for column in Attempt.__table__.columns} - {*rows[0]})
+    empty["not_sent"] = False
 
     async def work(session: AllWorkspacesWriteSession) -> None:
         await insert_raw(session, Attempt, [{**row, **empty} for row in rows])

@@ -100,11 +100,11 @@ POSTS: Mapping[str, tuple[str, Projection]] = {
         make_projection("id", destinations=make_projection("account_id", "status")),
     ),
     "a resolver of the row": (
-        "{ post { destinations { isOverdue pollAfterSeconds diagnosis { fix } } } }",
+        "{ post { destinations { latenessSeconds pollAfterSeconds diagnosis { fix } } } }",
         make_projection(
             "id",
             destinations=make_projection(
-                *("claimable_at", "round_started_at", "started_at", "lease_expires_at"),
+                *("lateness_ms", "claimable_at", "lease_expires_at"),
                 *("status", "due_at", "next_retry_at"),
                 *("error_category", "error_code", "outcome", "settled_at", "is_mirrored"),
             ),
