@@ -245,6 +245,7 @@ def _new_account(
         avatar_url=None,
         token_expires_at=None,
         publisher=publisher,
+        on_lost_access=None,
     )
 
 

@@ -15,7 +15,7 @@ from app.db.core.database import Database
 from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.models import Account, ApiKey, Attempt, Base, Destination, Post, Workspace
 from app.db.repositories.posts import state_columns
-from app.domain.accounts import AccountPublisher, default_publisher
+from app.domain.accounts import AccountPublisher, LostAccessPolicy, default_publisher
 from app.domain.api_keys import DEFAULT_SCOPES, Scope, make_key
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import (
@@ -128,6 +128,8 @@ async def add_account(
     needs_reconnection_since: datetime | None = None,
     token_expires_at: datetime | None = None,
     token_refreshed_at: datetime | None = None,
+    on_lost_access: LostAccessPolicy = LostAccessPolicy.FAIL,
+    held_until: datetime | None = None,
     connected_at: datetime | None = None,
     created_at: datetime = NOW,
 ) -> AccountId:
@@ -161,6 +163,8 @@ async def add_account(
                 needs_reconnection_since=needs_reconnection_since,
                 token_expires_at=token_expires_at,
                 token_refreshed_at=token_refreshed_at,
+                on_lost_access=on_lost_access,
+                held_until=held_until,
                 connected_at=connected_at or created_at,
                 created_at=created_at,
                 updated_at=created_at,
@@ -191,6 +195,7 @@ async def add_accounts(
                 id=account_id,
                 platform="instagram",
                 publisher=AccountPublisher.EXTERNAL,
+                on_lost_access=LostAccessPolicy.FAIL,
                 account_name="acme",
                 is_active=True,
                 connected_at=NOW,

@@ -160,6 +160,7 @@ async def _connect_sandbox_account(
         avatar_url=None,
         token_expires_at=None,
         publisher=None,
+        on_lost_access=None,
     )
     write_context = _write_context("connectAccount", now)
     return await connect_account(database, write_context, connection, None, credentials=None)

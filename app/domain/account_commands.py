@@ -12,6 +12,7 @@ from typing import TypedDict
 from app.domain.accounts import (
     Account,
     AccountPublisher,
+    LostAccessPolicy,
     blocking_message,
     blocking_reason,
     check_platform,
@@ -23,6 +24,8 @@ from app.domain.destinations import (
     DestinationStatus,
     ErrorCategory,
     Outcome,
+    has_waited_too_long,
+    is_held_on,
 )
 from app.domain.errors import AccountNeedsReconnection, Conflict, InvalidInput
 from app.domain.ids import AccountId
@@ -48,6 +51,7 @@ class AccountUpdate(TypedDict, total=False):
     avatar_url: str | None
     token_expires_at: datetime | None
     publisher: AccountPublisher
+    on_lost_access: LostAccessPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,8 @@ class NewAccount:
     """Time at which the access expires; None if never or unknown."""
     publisher: AccountPublisher | None
     """None for that of the existing account, or for the default of the platform."""
+    on_lost_access: LostAccessPolicy | None
+    """None for that of the existing account, or for FAIL."""
 
 
 def check_new_account(new_account: NewAccount) -> None:
@@ -80,7 +86,11 @@ def connect(new_account: NewAccount, account_id: AccountId, now: datetime) -> Ac
     publisher = new_account.publisher or default_publisher(new_account.platform)
     return Account(
         id=account_id,
-        **asdict(new_account) | {"publisher": publisher},
+        **asdict(new_account)
+        | {
+            "publisher": publisher,
+            "on_lost_access": new_account.on_lost_access or LostAccessPolicy.FAIL,
+        },
         is_active=True,
         token_refreshed_at=now,
         connected_at=now,
@@ -94,14 +104,15 @@ def connect_existing(account: Account, new_account: NewAccount, now: datetime) -
     changes = {
         name: value
         for name, value in asdict(new_account).items()
-        if name in (*_TEXT_ARGUMENTS, "avatar_url", "publisher") and value is not None
+        if value is not None
+        and name in (*_TEXT_ARGUMENTS, "avatar_url", "publisher", "on_lost_access")
     }
     with_access = reconnect(account, new_account.token_expires_at, now)
     return _touch_if_changed(account, replace(with_access, **changes), now)
 
 
 def reconnect(account: Account, token_expires_at: datetime | None, now: datetime) -> Account:
-    """Replace the access of an account, including its expiry."""
+    """Replace the access of an account, including its expiry. What waited too long for it stays held."""
     connected = replace(
         account,
         is_active=True,
@@ -109,6 +120,7 @@ def reconnect(account: Account, token_expires_at: datetime | None, now: datetime
         token_expires_at=token_expires_at,
         token_refreshed_at=now,
         connected_at=now,
+        held_until=account.reconnection.held_until_if_reconnected(now),
     )
     return _touch_if_changed(account, connected, now)
 
@@ -122,6 +134,10 @@ def update_account(account: Account, update: AccountUpdate, now: datetime) -> Ac
     before, after = account.token_expires_at, changed.token_expires_at
     if before is not None and after is not None and after > before:
         changed = replace(changed, token_refreshed_at=now)
+    if changed.on_lost_access is not account.on_lost_access:
+        # Otherwise a reconnection could publish late posts before they fail by the new policy.
+        held_until = account.reconnection.held_until_if_reconnected(now)
+        changed = replace(changed, held_until=held_until)
     return _touch_if_changed(account, changed, now)
 
 
@@ -155,13 +171,33 @@ def accept_access(account: Account, verified_at: datetime, now: datetime) -> Acc
 
 
 def fail_due_on_blocked_account(post: Post, account: Account, now: datetime) -> Post:
-    """Fail the post's due destination on the account as AUTH, unless the account can post."""
-    reason = blocking_reason(account.access, now)
+    """Fail the post's due destination on the account as AUTH, unless the account can post.
+
+    A destination that waits for a reconnection, or after it for a manual retry, fails when its wait ends.
+    """
     destination = post.destination_on(account.id)
-    if reason is None or destination is None or not _is_due(destination.state, now):
+    if destination is None or not _is_due(destination.state, now):
         return post
-    state = auth_failed(destination.state, blocking_message(reason), now)
-    return post.with_state(destination.id, state, now)
+    message = _reason_to_fail(destination.state, account, now)
+    if message is None:
+        return post
+    return post.with_state(destination.id, auth_failed(destination.state, message, now), now)
+
+
+def _reason_to_fail(state: DestinationState, account: Account, now: datetime) -> str | None:
+    """Return why a due destination on the account fails; None if it is published, or waits."""
+    reason = blocking_reason(account.access, now)
+    if reason is not None:
+        waits = account.reconnection.is_awaited and not has_waited_too_long(state, now)
+        return None if waits else blocking_message(reason)
+    is_held = is_held_on(state, account.reconnection)
+    return _HELD_TOO_LONG if is_held and has_waited_too_long(state, now) else None
+
+
+_HELD_TOO_LONG = (
+    "The post was more than an hour late when its account was reconnected, and no one retried it within 24"
+    " hours."
+)
 
 
 def require_no_undecided_posts(undecided_posts: int) -> None:
@@ -186,7 +222,7 @@ def require_access(account: Account, now: datetime) -> None:
 
 
 def retry_auth_failures(post: Post, account: Account, now: datetime) -> Post:
-    """Queue the post's destination on the account for a new round if it failed as AUTH.
+    """Queue the post's destination on the account for a new round if it failed as AUTH, or is held.
 
     The account must be able to post. Deleted and imported posts stay unchanged.
     """
@@ -194,7 +230,8 @@ def retry_auth_failures(post: Post, account: Account, now: datetime) -> Post:
     if destination is None or post.deleted_at is not None or post.imported_at is not None:
         return post
     state = destination.state
-    if state.outcome is not Outcome.FAILED or state.error_category is not ErrorCategory.AUTH:
+    has_failed = state.outcome is Outcome.FAILED and state.error_category is ErrorCategory.AUTH
+    if not has_failed and not is_held_on(state, account.reconnection):
         return post
     return post.with_state(destination.id, retried(state, now), now).with_next_version(now)
 

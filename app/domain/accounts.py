@@ -56,6 +56,22 @@ _PLATFORM_BY_PUBLISHER = {
 }
 
 
+class LostAccessPolicy(StrEnum):
+    """What happens to the queued posts of an account when its platform rejects its access."""
+
+    FAIL = "fail"
+    """They fail when they are due."""
+    WAIT = "wait"
+    """They wait for a reconnection."""
+
+
+MAX_AUTOMATIC_DELAY = timedelta(hours=1)
+"""Delay from which a post that waited is not published automatically after the reconnection."""
+
+MAX_RECONNECTION_WAIT = timedelta(hours=24)
+"""Time from the due time, or from the last manual retry, after which a waiting post fails."""
+
+
 class ReadinessStatus(StrEnum):
     HEALTHY = "healthy"
     EXPIRED = "expired"
@@ -111,6 +127,22 @@ class Account:
     connected_at: datetime
     created_at: datetime
     updated_at: datetime
+    on_lost_access: LostAccessPolicy = LostAccessPolicy.FAIL
+    held_until: datetime | None = None
+    """Last claimable time of the destinations that no publisher may claim before a manual retry.
+
+    Set by a reconnection for which destinations waited; None before the first one.
+    """
+
+    @property
+    def reconnection(self) -> "ReconnectionState":
+        return ReconnectionState(
+            is_active=self.is_active,
+            needs_reconnection_since=self.needs_reconnection_since,
+            on_lost_access=self.on_lost_access,
+            held_until=self.held_until,
+            connected_at=self.connected_at,
+        )
 
     @property
     def access(self) -> "AccountAccess":
@@ -144,6 +176,42 @@ class AccountAccess:
             self.token_expires_at is not None
             and now < self.token_expires_at <= now + _TOKEN_EXPIRY_WARNING_PERIOD
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconnectionState:
+    """Values of an account that decide which of its queued destinations wait for a reconnection."""
+
+    is_active: bool
+    needs_reconnection_since: datetime | None
+    on_lost_access: LostAccessPolicy
+    held_until: datetime | None
+    connected_at: datetime
+
+    @property
+    def is_awaited(self) -> bool:
+        """True while due destinations wait for a reconnection instead of failing."""
+        return (
+            self.is_active
+            and self.needs_reconnection_since is not None
+            and self.on_lost_access is LostAccessPolicy.WAIT
+        )
+
+    def holds(self, claimable_at: datetime) -> bool:
+        """Return whether a destination waits for a manual retry, as it was late at the reconnection."""
+        return self.held_until is not None and claimable_at <= self.held_until
+
+    def held_until_if_reconnected(self, now: datetime) -> datetime | None:
+        """Return `held_until` after a reconnection now: those that were late before stay held."""
+        if self.needs_reconnection_since is None or self.on_lost_access is LostAccessPolicy.FAIL:
+            return self.held_until
+        limit = now - MAX_AUTOMATIC_DELAY
+        return limit if self.held_until is None else max(limit, self.held_until)
+
+    def waited_after(self, time: datetime, claimable_at: datetime) -> bool:
+        """Return whether a destination waited for a reconnection after a time, or still is held."""
+        was_reconnected = self.on_lost_access is LostAccessPolicy.WAIT and self.connected_at > time
+        return self.is_awaited or was_reconnected or self.holds(claimable_at)
 
 
 @dataclass(frozen=True, slots=True)

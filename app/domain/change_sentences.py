@@ -6,7 +6,7 @@ an error that stayed the same is left out.
 
 from collections.abc import Callable, Mapping
 
-from app.domain.accounts import AccountPublisher
+from app.domain.accounts import AccountPublisher, LostAccessPolicy
 from app.domain.destinations import Outcome
 from app.domain.diagnosis import CANCELLED, NOT_PUBLISHED
 from app.domain.events import EventKind, StoredEvent
@@ -233,7 +233,8 @@ def _account_changed(event: StoredEvent) -> str:
         case {"token_refreshed_at": _}:
             access = "The account's access was renewed."
     publisher = _PUBLISHER_SENTENCES.get(str(event.values.get("publisher")), "")
-    access = f"{access} {publisher}".strip()
+    policy = _LOST_ACCESS_SENTENCES.get(str(event.values.get("on_lost_access")), "")
+    access = " ".join(filter(None, (access, publisher, policy)))
     names = _changed_names(event, _ACCOUNT_FIELDS, "Its " if access else "The account's ")
     return f"{access} {names}".strip() or "A detail of the account changed."
 
@@ -345,6 +346,10 @@ _PUBLISHER_SENTENCES: Mapping[str, str] = {
         [publisher for publisher in AccountPublisher if publisher is not AccountPublisher.EXTERNAL],
         "Posts on the account are now published by the worker of this server.",
     ),
+}
+_LOST_ACCESS_SENTENCES: Mapping[str, str] = {
+    LostAccessPolicy.FAIL: "Posts on the account now fail while it needs a reconnection.",
+    LostAccessPolicy.WAIT: "Posts on the account now wait while it needs a reconnection.",
 }
 _ACCOUNT_FIELDS: Mapping[str, str] = {
     **dict.fromkeys(_NAME_FIELDS, "name"),

@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Self
 from uuid import UUID
 
-from app.domain.accounts import AccountPublisher
+from app.domain.accounts import MAX_RECONNECTION_WAIT, AccountPublisher, ReconnectionState
 from app.domain.ids import AccountId, DestinationId
 
 OVERDUE_AFTER = timedelta(minutes=5)
@@ -282,19 +282,43 @@ def is_overdue(
     started_at: datetime | None,
     lease_expires_at: datetime | None,
     paused_until: datetime | None,
+    account: ReconnectionState | None,
     now: datetime,
 ) -> bool:
     """Return whether OVERDUE_AFTER has passed since a claim was possible or a started lease expired.
 
     A manual retry keeps the past due time, so the time also counts from the start of the round, and from the
-    end of the last pause of the account.
+    end of the last pause of the account, or of its wait for a reconnection.
     """
     limit = now - OVERDUE_AFTER
     if claimable_at is not None:
         if round_started_at is None or (paused_until is not None and paused_until > limit):
             return False
+        if account is not None and account.waited_after(limit, claimable_at):
+            return False
         return max(claimable_at, round_started_at) <= limit
     return started_at is not None and lease_expires_at is not None and lease_expires_at <= limit
+
+
+def is_held_on(state: DestinationState, account: ReconnectionState) -> bool:
+    """Return whether a queued destination waits for a manual retry on its account."""
+    return (
+        state.status is DestinationStatus.QUEUED
+        and state.claimable_at is not None
+        and account.holds(state.claimable_at)
+    )
+
+
+def has_waited_too_long(state: DestinationState, now: datetime) -> bool:
+    """Return whether MAX_RECONNECTION_WAIT has passed since the due time, or the last manual retry."""
+    return (
+        state.round_started_at is not None and reconnection_deadline(state.round_started_at) <= now
+    )
+
+
+def reconnection_deadline(round_started_at: datetime) -> datetime:
+    """Return when a destination fails that waits for a reconnection, or after it for a manual retry."""
+    return round_started_at + MAX_RECONNECTION_WAIT
 
 
 class Backlog(NamedTuple):

@@ -324,7 +324,8 @@ _PUBLIC_NAMES: Mapping[str, Mapping[str, str]] = {
     "publisher": _same_names("platform_post_id platform_post_url published_at"),
     "account": _same_names(
         "platform account_name display_name platform_user_id platform_username avatar_url is_active"
-        " publisher needs_reconnection_since token_expires_at connected_at created_at updated_at"
+        " publisher on_lost_access needs_reconnection_since token_expires_at connected_at created_at"
+        " updated_at"
     )
     | {"token_refreshed_at": "token_last_refresh"},
     "webhook": _same_names("webhook_id name disabled_reason"),

@@ -36,7 +36,8 @@ _FIXES = {
     " A retry without a check could publish it twice; only `retryPost` can force it.",
     RetryRefusal.ACCOUNT_NEEDS_RECONNECTION: "Reconnect the account, then retry.",
     RetryRefusal.IMPORTED: "Retry the post in the service that publishes it.",
-    RetryRefusal.NOT_FAILED: "Nothing to do: it is a draft, or waits for its time or an automatic retry.",
+    RetryRefusal.NOT_FAILED: "Nothing to do: it is a draft, or waits for its time, for an automatic retry,"
+    " or for `retryAfterReconnect`.",
 }
 
 

@@ -3,7 +3,13 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
+from app.domain.accounts import MAX_AUTOMATIC_DELAY, ReconnectionState
+from app.domain.destinations import (
+    DestinationStatus,
+    ErrorCategory,
+    Outcome,
+    reconnection_deadline,
+)
 from app.domain.diagnosis import diagnose
 from app.domain.retry_policy import RetryPolicies
 
@@ -46,21 +52,54 @@ class Progress:
 
 
 def outlook(
-    progress: Progress, policies: RetryPolicies, now: datetime, *, paused_until: datetime | None
+    progress: Progress,
+    policies: RetryPolicies,
+    now: datetime,
+    *,
+    paused_until: datetime | None,
+    account: ReconnectionState | None,
 ) -> Outlook:
     """Return the outlook of a destination at a time, by the retry policy for its last error.
 
-    `paused_until` is the end of the last pause of its account.
+    `paused_until` is the end of the last pause of its account, which may be None if nothing is claimable.
     """
     match progress.status:
         case DestinationStatus.QUEUED:
-            return _outlook_of_queued(progress, policies, paused_until, now)
+            waiting = _outlook_of_waiting(progress, account, now)
+            return waiting or _outlook_of_queued(progress, policies, paused_until, now)
         case DestinationStatus.PUBLISHING:
             return _outlook_of_publishing(progress)
         case DestinationStatus.PUBLISHED:
             return Outlook(sentence="Nothing more happens: it is published.")
         case DestinationStatus.FAILED:
             return _outlook_of_failed(progress)
+
+
+def _outlook_of_waiting(
+    progress: Progress, account: ReconnectionState | None, now: datetime
+) -> Outlook | None:
+    """Return the outlook of what waits for a reconnection, or is held after it; None for anything else."""
+    claimable_at, round_started_at = progress.claimable_at, progress.round_started_at
+    if account is None or claimable_at is None or round_started_at is None:
+        return None
+    deadline = f"it fails at {_format(max(claimable_at, reconnection_deadline(round_started_at)))}"
+    if account.holds(claimable_at):
+        reason = "it was late for at least an hour when its account was reconnected"
+        return Outlook(
+            sentence=f"It waits for `retryAfterReconnect`, because {reason}. Without a retry, {deadline}."
+        )
+    if not account.is_awaited:
+        return None
+    automatic_until = claimable_at + MAX_AUTOMATIC_DELAY
+    follows = (
+        f"It is published automatically if that is before {_format(automatic_until)}, and by"
+        " `retryAfterReconnect` later."
+        if now < automatic_until
+        else "After that, `retryAfterReconnect` publishes it."
+    )
+    return Outlook(
+        sentence=f"It waits until its account is reconnected. {follows} Otherwise {deadline}."
+    )
 
 
 def _outlook_of_queued(

@@ -77,7 +77,9 @@ def released(state: DestinationState, now: datetime) -> DestinationState:
     """End a lease without a call to the platform. A retry that was due stays due."""
     retry_at = now if state.error is not None else None
     return replace(
-        _reset_to_queued(state), claimable_at=retry_at or state.due_at, next_retry_at=retry_at
+        _reset_to_queued(state),
+        claimable_at=retry_at or _start_of_round(state),
+        next_retry_at=retry_at,
     )
 
 
@@ -185,22 +187,31 @@ def content_checked(state: DestinationState, error: str | None) -> DestinationSt
 
 
 def retried(state: DestinationState, now: datetime) -> DestinationState:
-    """Queue a failed destination for a new round: `attempts` continues, the limit restarts.
+    """Queue a failed or held destination for a new round: `attempts` continues, the limit restarts.
 
-    Retries of unknown outcomes are counted, because only a forced retry gets here with one.
+    It is claimable from now on, because an earlier time may be that of held destinations. Retries of unknown
+    outcomes are counted, because only a forced retry gets here with one.
     """
     is_forced = state.outcome is Outcome.UNKNOWN
+    state = replace(_reset_to_queued(state), round_started_at=now)
     return replace(
-        _reset_to_queued(state),
-        claimable_at=state.due_at,
+        state,
+        claimable_at=_start_of_round(state),
+        next_retry_at=None,
         round_attempts=0,
-        round_started_at=now,
         forced_rounds=state.forced_rounds + is_forced,
         error=None,
         error_category=None,
         error_code=None,
         not_sent=False,
     )
+
+
+def _start_of_round(state: DestinationState) -> datetime | None:
+    """Return the due time, or the time of the last manual retry if that is later; None for a draft."""
+    if state.due_at is None or state.round_started_at is None:
+        return None
+    return max(state.due_at, state.round_started_at)
 
 
 def _reset_to_queued(state: DestinationState) -> DestinationState:

@@ -5,13 +5,15 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from app.db.core.database import Database
+from app.db.core.database import Database, Reader
 from app.db.repositories.account_pauses import delete_pause
 from app.db.repositories.accounts import (
+    count_held_posts,
     count_posts_failed_with_auth,
     count_queued_destinations,
     count_undecided_destinations,
     find_account_by_platform_user,
+    held_posts,
     load_accounts,
     lock_platform_account,
     posts_failed_with_auth,
@@ -244,14 +246,17 @@ async def retry_auth_failures(
     failed_after: datetime | None,
     idempotency_key: IdempotencyKey | None,
 ) -> RetriedPosts:
-    """Queue up to MAX_BULK_CHANGES posts again that failed as AUTH on the account.
+    """Queue up to MAX_BULK_CHANGES posts again that failed as AUTH on the account, or are held on it.
 
-    Raises AccountNeedsReconnection, and retries nothing, while the account cannot post.
+    `failed_after` leaves out what failed before, and what is held and was due before. Raises
+    AccountNeedsReconnection, and retries nothing, while the account cannot post.
     """
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
-        candidates = await posts_failed_with_auth(
-            uow.reader, account_id, failed_after=failed_after, limit=MAX_BULK_CHANGES + 1
+        accounts = await load_accounts(uow.reader, [account_id])
+        held_until = accounts[account_id].held_until if account_id in accounts else None
+        candidates = await _find_posts_to_retry(
+            uow.reader, account_id, held_until, failed_after, limit=MAX_BULK_CHANGES + 1
         )
         ids = candidates[:MAX_BULK_CHANGES]
         posts = await uow.load_posts_for_update(ids)
@@ -284,13 +289,42 @@ async def dry_run_auth_retry(
 ) -> AuthRetryDryRun:
     """Return what `retry_auth_failures` would retry if the account can post; writes nothing."""
     reader = database.reader(write_context.workspace_id)
-    if not await load_accounts(reader, [account_id]):
+    account = (await load_accounts(reader, [account_id])).get(account_id)
+    if account is None:
         raise not_found_error("account", "number")
-    ids = await posts_failed_with_auth(
-        reader, account_id, failed_after=failed_after, limit=MAX_BULK_CHANGES
+    held_until = account.reconnection.held_until_if_reconnected(write_context.now)
+    ids = await _find_posts_to_retry(
+        reader, account_id, held_until, failed_after, limit=MAX_BULK_CHANGES
     )
     count = await count_posts_failed_with_auth(reader, account_id, failed_after=failed_after)
+    if held_until is not None:
+        count += await count_held_posts(
+            reader, account_id, held_until=held_until, claimable_after=failed_after
+        )
     return AuthRetryDryRun(RetriedPosts(tuple(ids), has_more=count > len(ids)), count)
+
+
+async def _find_posts_to_retry(
+    reader: Reader,
+    account_id: AccountId,
+    held_until: datetime | None,
+    failed_after: datetime | None,
+    *,
+    limit: int,
+) -> list[PostId]:
+    """Return posts that failed as AUTH on the account, then those that are held on it."""
+    failed = await posts_failed_with_auth(
+        reader, account_id, failed_after=failed_after, limit=limit
+    )
+    if held_until is None or len(failed) == limit:
+        return failed
+    return failed + await held_posts(
+        reader,
+        account_id,
+        held_until=held_until,
+        claimable_after=failed_after,
+        limit=limit - len(failed),
+    )
 
 
 async def get_account_for_update(uow: UnitOfWork, account_id: AccountId) -> Account:
@@ -307,8 +341,9 @@ def _connection_request(
 ) -> Mapping[str, object]:
     """Return what identifies a repetition of `connect_account`."""
     request = asdict(new_account)
-    if new_account.publisher is None:  # a server without this member computes the same fingerprint
-        del request["publisher"]
+    for name in ("publisher", "on_lost_access"):
+        if request[name] is None:  # a server without this member computes the same fingerprint
+            del request[name]
     if credentials is not None:
         request["credentials"] = credentials.fingerprint
     return request

@@ -13,7 +13,7 @@ from app.db.core.types import values_of
 from app.db.repositories.board_counts import (
     BOARD_COUNTS,
     MAX_BOARD_COUNT,
-    blocked_account_ids,
+    blocked_accounts,
     count_for_board,
 )
 from app.db.repositories.events import latest_position
@@ -101,9 +101,10 @@ class BoardCounter:
 
 
 async def _count(reader: Reader, since: datetime, now: datetime) -> BoardNumbers:
-    blocked_ids = await blocked_account_ids(reader, now)
-    row = await count_for_board(reader, since=since, now=now, blocked_ids=blocked_ids)
-    numbers = {**values_of(row, BOARD_COUNTS), "broken_accounts": len(blocked_ids)}
+    blocked = await blocked_accounts(reader, now)
+    failing_ids = [account.id for account in blocked if not account.awaits_reconnection]
+    row = await count_for_board(reader, since=since, now=now, failing_ids=failing_ids)
+    numbers = {**values_of(row, BOARD_COUNTS), "broken_accounts": len(blocked)}
     return BoardNumbers(
         **{name: CappedNumber.from_number(number) for name, number in numbers.items()}
     )

@@ -20,7 +20,7 @@ from app.db.repositories.claims import (
     workspaces_to_claim_from,
 )
 from app.domain.accounts import Account, AccountPublisher, blocking_reason
-from app.domain.destinations import Destination, DestinationState
+from app.domain.destinations import Destination, DestinationState, is_held_on
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import AccountId, DestinationId, IdFactory, WorkspaceId
 from app.domain.leases import Lease
@@ -205,7 +205,7 @@ class ClaimService:
         destinations: Sequence[ClaimableDestination],
         uow: UnitOfWork,
     ) -> list[Claim]:
-        """Lease the locked destinations, except on accounts that cannot post any more.
+        """Lease the locked destinations, except if the account cannot post any more, or holds them.
 
         Those that would be published, but whose content does not fit their platform, fail instead.
         """
@@ -224,9 +224,12 @@ class ClaimService:
             )
         leases: list[Lease] = []
         for account_id, post_id, destination_id in destinations:
-            if queue is _DUE and blocking_reason(accounts[account_id].access, now) is not None:
+            account, state = accounts[account_id], posts[post_id].destination(destination_id).state
+            if queue is _DUE and (
+                blocking_reason(account.access, now) is not None
+                or is_held_on(state, account.reconnection)
+            ):
                 continue
-            state = posts[post_id].destination(destination_id).state
             if destination_id in content_errors:
                 state = content_rejected(state, content_errors[destination_id], now)
             else:

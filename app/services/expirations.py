@@ -5,16 +5,23 @@ They may run at the same time, because each transaction decides again under its 
 locked delays no other one: its ServiceUnavailable is raised after the others are settled.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import takewhile
+from typing import Protocol
 
 import structlog
 
-from app.db.core.database import Database
-from app.db.repositories.accounts import blocked_accounts_with_due, due_post_ids
+from app.db.core.database import AllWorkspacesReader, Database, Reader
+from app.db.core.statements import AnyRow
+from app.db.repositories.accounts import (
+    accounts_with_ended_waits,
+    blocked_accounts_with_due,
+    due_post_ids,
+    posts_with_ended_waits,
+)
 from app.db.repositories.checkpoints import delete_old_checkpoints, has_old_checkpoints
 from app.db.repositories.claims import expired_leases
 from app.db.repositories.events import delete_events, oldest_events
@@ -35,6 +42,8 @@ from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transacti
 
 EXPIRATION_INTERVAL = timedelta(seconds=1)
 """Interval at which each process settles expired leases, and due posts on blocked accounts."""
+WAIT_EXPIRATION_INTERVAL = timedelta(minutes=1)
+"""Shortest interval at which each process fails what has waited too long: it reads all that waits."""
 MAX_LEASES_PER_RUN = 200
 """Keeps a run short, because a stopping server waits for it; the next run continues."""
 MAX_POSTS_PER_TRANSACTION = 200
@@ -54,7 +63,10 @@ logger = structlog.stdlib.get_logger(__name__)
 async def run_expirations(
     database: Database, clock: Clock, *, interval: timedelta
 ) -> AsyncIterator[None]:
-    """Settle expired leases and fail due posts on blocked accounts, both at every interval."""
+    """Settle expired leases and fail due posts on blocked accounts, both at every interval.
+
+    Also fails what has waited too long for a reconnection, at most every WAIT_EXPIRATION_INTERVAL.
+    """
     async with (
         run_periodically(
             "settle_expired_leases",
@@ -65,6 +77,11 @@ async def run_expirations(
             "fail_due_on_blocked_accounts",
             lambda: fail_due_on_blocked_accounts(database, clock()),
             interval=interval,
+        ),
+        run_periodically(
+            "fail_ended_waits",
+            lambda: fail_ended_waits(database, clock()),
+            interval=max(interval, WAIT_EXPIRATION_INTERVAL),
         ),
     ):
         yield
@@ -99,27 +116,54 @@ async def _settle_post(
 
 async def fail_due_on_blocked_accounts(database: Database, now: datetime) -> None:
     """Fail due posts of all workspaces whose account cannot publish; one read if there are none."""
+    await _fail_batches(database, now, blocked_accounts_with_due, due_post_ids)
+
+
+async def fail_ended_waits(database: Database, now: datetime) -> None:
+    """Fail posts of all workspaces that waited too long for a reconnection, or for a retry after it."""
+    await _fail_batches(database, now, accounts_with_ended_waits, posts_with_ended_waits)
+
+
+class _FindAccounts(Protocol):
+    async def __call__(
+        self, reader: AllWorkspacesReader, now: datetime, *, limit: int
+    ) -> Sequence[AnyRow]: ...
+
+
+class _FindPosts(Protocol):
+    async def __call__(
+        self, reader: Reader, account_id: AccountId, now: datetime, *, limit: int
+    ) -> list[PostId]: ...
+
+
+async def _fail_batches(
+    database: Database, now: datetime, find_accounts: _FindAccounts, find_posts: _FindPosts
+) -> None:
     transactions = 0
     while transactions < MAX_TRANSACTIONS_PER_RUN:
-        accounts = await blocked_accounts_with_due(
+        accounts = await find_accounts(
             database.all_workspaces, now, limit=MAX_TRANSACTIONS_PER_RUN - transactions
         )
         if not accounts:
             return
         await _run_each(
-            _fail_batch(database, workspace_id, account_id, now)
+            _fail_batch(database, workspace_id, account_id, now, find_posts)
             for workspace_id, account_id in accounts
         )
         transactions += len(accounts)
 
 
 async def _fail_batch(
-    database: Database, workspace_id: WorkspaceId, account_id: AccountId, now: datetime
+    database: Database,
+    workspace_id: WorkspaceId,
+    account_id: AccountId,
+    now: datetime,
+    find_posts: _FindPosts,
 ) -> None:
     write_context = WriteContext.without_actor(workspace_id, FAIL_WITHOUT_ACCESS, now)
 
     async def work(uow: UnitOfWork) -> None:
-        ids = await due_post_ids(uow.reader, account_id, now, limit=MAX_POSTS_PER_TRANSACTION)
+        ids = await find_posts(uow.reader, account_id, now, limit=MAX_POSTS_PER_TRANSACTION)
         posts = await uow.load_posts_for_update(ids)
         account = await get_account_for_update(uow, account_id)
         await uow.save_posts(

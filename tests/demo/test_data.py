@@ -153,6 +153,7 @@ def test_only_unclaimed_due_posts_are_overdue(data: DemoData) -> None:
             started_at=state.started_at,
             lease_expires_at=state.lease_expires_at,
             paused_until=None,
+            account=None,
             now=data.now,
         )
     } == {

@@ -36,6 +36,7 @@ NEW_ACCOUNT = NewAccount(
     avatar_url="https://example.com/acme.png",
     token_expires_at=LATER,
     publisher=None,
+    on_lost_access=None,
 )
 MINIMAL_ACCOUNT = NewAccount(
     platform="linkedin",
@@ -46,6 +47,7 @@ MINIMAL_ACCOUNT = NewAccount(
     avatar_url=None,
     token_expires_at=None,
     publisher=None,
+    on_lost_access=None,
 )
 ACCOUNT = make_account(
     7,

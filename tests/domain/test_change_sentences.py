@@ -15,7 +15,7 @@ from app.domain.account_commands import (
     reconnect,
     update_account,
 )
-from app.domain.accounts import AccountPublisher
+from app.domain.accounts import AccountPublisher, LostAccessPolicy
 from app.domain.attempts import Evidence
 from app.domain.change_sentences import change_sentence
 from app.domain.destinations import DestinationState
@@ -365,6 +365,7 @@ def new_account(name: str | None = None) -> NewAccount:
         avatar_url=None,
         token_expires_at=None,
         publisher=None,
+        on_lost_access=None,
     )
 
 
@@ -388,6 +389,11 @@ def test_sentences_of_accounts() -> None:
         (account, replace(account, publisher=AccountPublisher.SANDBOX, display_name="B")),
         (account, replace(account, publisher=AccountPublisher.SANDBOX, is_active=False)),
         (replace(account, publisher=AccountPublisher.SANDBOX), account),
+        (account, replace(account, on_lost_access=LostAccessPolicy.WAIT)),
+        (
+            replace(account, on_lost_access=LostAccessPolicy.WAIT),
+            replace(account, display_name="B"),
+        ),
         (account, replace(account, created_at=NOW)),
     ]
     events = [event for before, after in changes for event in account_events(before, after)]
@@ -410,6 +416,8 @@ updateAccount: Posts on the account are now published by the worker of this serv
 updateAccount: The account was disconnected. Nothing is published on it. Posts on the account are
   now published by the worker of this server.
 updateAccount: Posts on the account are now published by a client of the API.
+updateAccount: Posts on the account now wait while it needs a reconnection.
+updateAccount: Posts on the account now fail while it needs a reconnection. Its name was changed.
 updateAccount: A detail of the account changed.
 """
     )

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from app.domain.accounts import LostAccessPolicy, ReconnectionState
 from app.domain.destinations import (
     IN_FLIGHT_POLL_INTERVAL,
     MAX_POLL_INTERVAL,
@@ -25,7 +26,7 @@ from app.domain.destinations import (
     poll_after,
 )
 from app.domain.transitions import unclaimable
-from tests.domain.destination_states import ALL_STATES
+from tests.domain.destination_states import ALL_STATES, make_account
 from tests.factories import (
     NOW,
     claimed,
@@ -203,7 +204,10 @@ def test_due_day_is_in_utc(due_at: datetime, expected: date) -> None:
 
 
 def is_state_overdue(
-    state: DestinationState, now: datetime, paused_until: datetime | None = None
+    state: DestinationState,
+    now: datetime,
+    paused_until: datetime | None = None,
+    account: ReconnectionState | None = None,
 ) -> bool:
     return is_overdue(
         claimable_at=state.claimable_at,
@@ -211,6 +215,7 @@ def is_state_overdue(
         started_at=state.started_at,
         lease_expires_at=state.lease_expires_at,
         paused_until=paused_until,
+        account=account,
         now=now,
     )
 
@@ -235,6 +240,35 @@ def test_destination_is_overdue_five_minutes_after_it_is_claimable(
         True,
         True,
     ]
+
+
+WAITING = make_account(
+    1,
+    needs_reconnection_since=NOW - DAY,
+    on_lost_access=LostAccessPolicy.WAIT,
+    connected_at=NOW - DAY,
+)
+
+
+@pytest.mark.parametrize("state", [QUEUED, RETRIED])
+def test_destination_that_waits_for_a_reconnection_is_not_overdue(state: DestinationState) -> None:
+    later = NOW + 2 * DAY
+    connected = replace(WAITING, needs_reconnection_since=None, connected_at=later)
+    for account, time, expected in (
+        (WAITING, later, False),
+        (replace(WAITING, on_lost_access=LostAccessPolicy.FAIL), later, True),
+        (connected, later + timedelta(minutes=5) - MS, False),
+        (connected, later + timedelta(minutes=5), True),
+        (replace(connected, held_until=state.claimable_at), later + DAY, False),
+        (replace(connected, held_until=NOW - MS), later + DAY, True),
+    ):
+        assert is_state_overdue(state, time, account=account.reconnection) is expected
+
+
+def test_running_attempt_on_a_waiting_account_is_overdue_after_its_lease() -> None:
+    assert STARTED.lease_expires_at is not None
+    later = STARTED.lease_expires_at + timedelta(minutes=5)
+    assert is_state_overdue(STARTED, later, account=WAITING.reconnection)
 
 
 @pytest.mark.parametrize(

@@ -267,7 +267,8 @@ PUBLIC_FIELDS = {
     " error error_category error_code attempts next_retry_at created_at updated_at scheduled_for",
     "publisher": "platform_post_id platform_post_url published_at",
     "account": "platform account_name display_name platform_user_id platform_username avatar_url"
-    " is_active publisher needs_reconnection_since token_expires_at connected_at created_at updated_at"
+    " is_active publisher on_lost_access needs_reconnection_since token_expires_at connected_at created_at"
+    " updated_at"
     " token_last_refresh",
     "webhook": "webhook_id name disabled_reason",
 }

@@ -6,10 +6,12 @@ from types import MappingProxyType
 
 import pytest
 
+from app.domain.accounts import Account, LostAccessPolicy
 from app.domain.destinations import DestinationState, ErrorCategory
 from app.domain.outlook import Outlook, Progress, outlook
 from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies, RetryPolicy
 from app.domain.transitions import content_checked, retried, unclaimable
+from tests.domain.destination_states import make_account
 from tests.factories import (
     NOW,
     claimed,
@@ -165,7 +167,10 @@ def progress_of(state: DestinationState, platform: str = "instagram") -> Progres
     ],
 )
 def test_outlook_of_each_state(state: DestinationState, expected: Outlook) -> None:
-    assert outlook(progress_of(state), DEFAULT_POLICIES, NOW, paused_until=None) == expected
+    assert (
+        outlook(progress_of(state), DEFAULT_POLICIES, NOW, paused_until=None, account=None)
+        == expected
+    )
 
 
 def test_outlook_follows_the_policy_of_the_platform() -> None:
@@ -175,7 +180,9 @@ def test_outlook_follows_the_policy_of_the_platform() -> None:
         MappingProxyType({"x": {ErrorCategory.TRANSIENT: policy}}),
     )
 
-    result = outlook(progress_of(waiting_for_retry(), "x"), policies, NOW, paused_until=None)
+    result = outlook(
+        progress_of(waiting_for_retry(), "x"), policies, NOW, paused_until=None, account=None
+    )
 
     assert (result.max_attempts, result.gives_up_at) == (9, NOW + HOUR)
 
@@ -183,7 +190,7 @@ def test_outlook_follows_the_policy_of_the_platform() -> None:
 def test_attempt_beyond_a_lowered_limit_does_not_name_it() -> None:
     state = waiting_for_retry(RETRY_AT, attempts=6)
 
-    result = outlook(progress_of(state), DEFAULT_POLICIES, NOW, paused_until=None)
+    result = outlook(progress_of(state), DEFAULT_POLICIES, NOW, paused_until=None, account=None)
 
     assert (result.attempt, result.max_attempts, result.gives_up_at) == (7, 5, None)
     assert result.sentence == (
@@ -220,7 +227,9 @@ def test_attempt_beyond_a_lowered_limit_does_not_name_it() -> None:
 def test_outlook_on_a_paused_account_is_the_end_of_the_pause(
     state: DestinationState, paused_until: datetime, next_at: datetime, sentence: str
 ) -> None:
-    result = outlook(progress_of(state), DEFAULT_POLICIES, NOW, paused_until=paused_until)
+    result = outlook(
+        progress_of(state), DEFAULT_POLICIES, NOW, paused_until=paused_until, account=None
+    )
 
     assert (result.next_at, result.sentence) == (next_at, sentence)
 
@@ -228,10 +237,71 @@ def test_outlook_on_a_paused_account_is_the_end_of_the_pause(
 def test_outlook_of_failures_before_sending_has_no_limit_of_attempts() -> None:
     state = replace(waiting_for_retry(RETRY_AT, attempts=9), not_sent=True)
 
-    result = outlook(progress_of(state), DEFAULT_POLICIES, NOW, paused_until=None)
+    result = outlook(progress_of(state), DEFAULT_POLICIES, NOW, paused_until=None, account=None)
 
     assert (result.max_attempts, result.gives_up_at) == (None, NOW + DAY)
     assert result.sentence == (
         "The next attempt follows at 2026-04-15 15:01 UTC. There is no automatic retry after"
         " 2026-04-16 15:00 UTC."
     )
+
+
+WAITING = make_account(1, needs_reconnection_since=NOW, on_lost_access=LostAccessPolicy.WAIT)
+HELD = make_account(1, on_lost_access=LostAccessPolicy.WAIT, held_until=NOW - HOUR)
+DUE_SOON = (
+    "It waits until its account is reconnected. It is published automatically if that is before"
+)
+
+
+@pytest.mark.parametrize(
+    ("account", "state", "sentence"),
+    [
+        (
+            WAITING,
+            queued(NOW + HOUR),
+            f"{DUE_SOON} 2026-04-15 17:00 UTC, and by `retryAfterReconnect` later. Otherwise it fails at"
+            " 2026-04-16 16:00 UTC.",
+        ),
+        (
+            WAITING,
+            waiting_for_retry(NOW - HOUR / 2, due_at=NOW - 2 * HOUR),
+            f"{DUE_SOON} 2026-04-15 15:30 UTC, and by `retryAfterReconnect` later. Otherwise it fails at"
+            " 2026-04-16 13:00 UTC.",
+        ),
+        (
+            WAITING,
+            queued(NOW - HOUR),
+            "It waits until its account is reconnected. After that, `retryAfterReconnect` publishes it."
+            " Otherwise it fails at 2026-04-16 14:00 UTC.",
+        ),
+        (
+            HELD,
+            queued(NOW - HOUR),
+            "It waits for `retryAfterReconnect`, because it was late for at least an hour when its account"
+            " was reconnected. Without a retry, it fails at 2026-04-16 14:00 UTC.",
+        ),
+        (
+            HELD,
+            queued(NOW - HOUR / 2),
+            "It has waited for a publisher since 2026-04-15 14:30 UTC.",
+        ),
+        (
+            replace(WAITING, on_lost_access=LostAccessPolicy.FAIL),
+            queued(NOW + HOUR),
+            "It will be published at 2026-04-15 16:00 UTC.",
+        ),
+    ],
+)
+def test_outlook_of_what_waits_for_a_reconnection(
+    account: Account, state: DestinationState, sentence: str
+) -> None:
+    result = outlook(
+        progress_of(state),
+        DEFAULT_POLICIES,
+        NOW,
+        paused_until=None,
+        account=account.reconnection,
+    )
+    assert result.sentence == sentence
+    is_waiting = "reconnect" in sentence
+    assert (result.attempt is None) == (result.next_at is None) == is_waiting

@@ -124,7 +124,7 @@ def test_retried_destination_is_queued_in_a_new_round(state: DestinationState) -
     assert retried(state, LATER) == DestinationState(
         status=DestinationStatus.QUEUED,
         due_at=state.due_at,
-        claimable_at=state.due_at,
+        claimable_at=LATER,
         attempts=state.attempts,
         round_attempts=0,
         round_started_at=LATER,

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from app.domain.accounts import LostAccessPolicy
 from app.domain.destinations import DestinationState, ErrorCategory
 from tests.clients import Tenant
 from tests.factories import (
@@ -264,3 +265,18 @@ async def test_invalid_parameter_is_refused_by_name(
 ) -> None:
     error = failure_error(await acme.client.get(f"/v1/posts?{query}"), 400)
     assert error == field_error("validation_error", field, message)
+
+
+async def test_destination_that_waits_for_a_reconnection_is_queued(acme: Tenant) -> None:
+    account = await add_account(
+        acme.database,
+        acme.workspace,
+        needs_reconnection_since=NOW - HOUR,
+        on_lost_access=LostAccessPolicy.WAIT,
+    )
+    await add_post(acme.database, acme.workspace, {account: queued(NOW - HOUR)}, id=POST)
+    data = success_data(await acme.client.get(f"/v1/posts/{POST}/results"))
+    (result,) = data["results"]
+    shown = {name: result[name] for name in ("status", "next_retry_at", "error", "attempts")}
+    assert shown == {"status": "queued", "next_retry_at": None, "error": None, "attempts": 0}
+    assert data["post_status"] == "scheduled"

@@ -237,5 +237,5 @@ async def test_connection_without_a_publisher_repeats_one_from_before_accounts_h
 
     await run_idempotently(database, context, key, members, work)
 
-    new_account = NewAccount(**members, publisher=None)  # type: ignore[arg-type]
+    new_account = NewAccount(**members, publisher=None, on_lost_access=None)  # type: ignore[arg-type]
     assert await connect_account(database, context, new_account, key, credentials=None) == 41

@@ -66,6 +66,14 @@ class Publisher:
             id=account_id,
         )
 
+    def set_lost_access_policy(self, account_id: int, policy: str) -> None:
+        self.execute(
+            "mutation($id: Int!, $policy: LostAccessPolicy!)"
+            " { updateAccount(input: {accountId: $id, onLostAccess: $policy}) { account { id } } }",
+            id=account_id,
+            policy=policy,
+        )
+
     def mark_reconnected(self, account_id: int) -> None:
         self.execute(
             "mutation($id: Int!) { markReconnected(input: {accountId: $id}) { account { id } } }",

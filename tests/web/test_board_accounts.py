@@ -172,6 +172,37 @@ async def test_what_failed_without_access_is_brought_back_after_reconnection(
         assert publisher.statuses("RETURNING") == ["QUEUED", "QUEUED"]
 
 
+async def test_what_waited_is_published_after_reconnection(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("waiting")
+    publisher.set_lost_access_policy(account_id, "WAIT")
+    publisher.create_failures(account_id, 2, "WAITED", category="AUTH")
+    due = publisher.create_post(account_id, "Due on a waiting account")
+    async with open_tab(browser, page_server.url, timezone_id="UTC") as tab:
+        await tab.open(f"/accounts/{account_id}")
+        await tab.sign_in(page_server.key, person="Ann")
+        await expect(tab.page.get_by_role("region", name="Due until")).to_contain_text(
+            "Each of these waits until the account is reconnected, and fails 24 hours after it is due."
+        )
+        await tab.page.get_by_role("button", name="Mark reconnected…").click()
+        dialog = tab.page.get_by_role("dialog")
+        await dialog.get_by_role("button", name="Mark reconnected").click()
+        await expect(dialog).to_contain_text("2 posts waited longer, or failed without access.")
+        assert await tab.axe_violations() == []
+        await dialog.get_by_role("button", name="Leave as it is").click()
+        await expect(dialog).to_have_count(0)
+        assert publisher.statuses("WAITED") == ["FAILED", "FAILED"]
+        await tab.page.get_by_role("button", name="Publish what waited…").click()
+        await dialog.get_by_role("button", name="Publish 2 posts").click()
+        await expect(dialog).to_have_count(0)
+        await expect(tab.page.get_by_text("2 posts were queued again.")).to_be_visible()
+        assert publisher.statuses("WAITED") == ["QUEUED", "QUEUED"]
+        await tab.page.get_by_role("button", name="Publish what waited…").click()
+        await expect(dialog).to_contain_text("No post waits, and none has failed without access.")
+        publisher.delete_post(due)
+
+
 async def test_account_that_is_disconnected_meanwhile_changes_in_the_list(
     browser: Browser, page_server: PageServer, publisher: Publisher
 ) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase
 
 from app.db.core.types import PortableUuid, StrEnumType, UtcDateTime
-from app.domain.accounts import AccountPublisher
+from app.domain.accounts import AccountPublisher, LostAccessPolicy
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.ids import WorkspaceKind
@@ -43,6 +43,7 @@ class Base(DeclarativeBase):
         ErrorCategory: StrEnumType(ErrorCategory),
         PostStatus: StrEnumType(PostStatus),
         AccountPublisher: StrEnumType(AccountPublisher),
+        LostAccessPolicy: StrEnumType(LostAccessPolicy),
         AttemptKind: StrEnumType(AttemptKind),
         WorkspaceKind: StrEnumType(WorkspaceKind),
         WebhookEventType: StrEnumType(WebhookEventType),

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.core.types import PortableJson, enum_check
 from app.db.models.base import Base, check, foreign_key
-from app.domain.accounts import AccountPublisher
+from app.domain.accounts import AccountPublisher, LostAccessPolicy
 from app.domain.ids import WorkspaceKind
 
 
@@ -112,6 +112,7 @@ class Account(Base):
     __table_args__ = (
         check("id", "id >= 1"),
         enum_check("publisher", AccountPublisher),
+        enum_check("on_lost_access", LostAccessPolicy),
         Index("ix_account_publisher", "workspace_id", "id", "publisher", unique=True),
     )
 
@@ -131,6 +132,8 @@ class Account(Base):
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     publisher: Mapped[AccountPublisher] = mapped_column(server_default=AccountPublisher.EXTERNAL)
+    on_lost_access: Mapped[LostAccessPolicy] = mapped_column(server_default=LostAccessPolicy.FAIL)
+    held_until: Mapped[datetime | None]
 
 
 class AccountPause(Base):

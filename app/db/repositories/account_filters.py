@@ -13,6 +13,7 @@ from app.db.core.projections import cached_statement
 from app.db.core.statements import Statement
 from app.db.core.types import ColumnValues, UtcDateTime
 from app.db.models import Account
+from app.domain.accounts import LostAccessPolicy
 from app.domain.ids import AccountId
 from app.domain.validation.text import fold_each_for_search
 
@@ -36,6 +37,14 @@ def blocked_condition(now: ColumnElement[datetime]) -> ColumnElement[bool]:
         Account.needs_reconnection_since.is_not(None),
         and_(Account.token_expires_at.is_not(None), Account.token_expires_at <= now),
     )
+
+
+AWAITS_RECONNECTION = and_(
+    Account.is_active.is_(True),
+    Account.needs_reconnection_since.is_not(None),
+    Account.on_lost_access == LostAccessPolicy.WAIT,
+)
+"""Condition of `domain.accounts.ReconnectionState.is_awaited`; never NULL."""
 
 
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {

@@ -58,10 +58,14 @@ from app.db.models import (
     Post,
     Workspace,
 )
-from app.db.repositories.account_filters import account_conditions, blocked_condition
+from app.db.repositories.account_filters import (
+    AWAITS_RECONNECTION,
+    account_conditions,
+    blocked_condition,
+)
 from app.db.repositories.destination_filters import AWAITS_OUTCOME
+from app.domain.accounts import MAX_RECONNECTION_WAIT, AccountPublisher
 from app.domain.accounts import Account as DomainAccount
-from app.domain.accounts import AccountPublisher
 from app.domain.destinations import PERMANENT_CATEGORIES, DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import CANCELLED
 from app.domain.ids import DEMO_WORKSPACE_ID, AccountId, PostId, WorkspaceKind
@@ -287,12 +291,39 @@ async def write_accounts(
 async def blocked_accounts_with_due(
     reader: AllWorkspacesReader, now: datetime, *, limit: int
 ) -> Sequence[AnyRow]:
-    """Return workspace and id of blocked accounts with due destinations, in all workspaces.
+    """Return workspace and id of blocked accounts with due destinations that do not wait, in all workspaces.
 
     Each blocked account costs one lookup in ix_destination_account_unsettled, however many destinations it
     has.
     """
     return await reader.rows(_BLOCKED_WITH_DUE, now=now, limit=limit)
+
+
+async def accounts_with_ended_waits(
+    reader: AllWorkspacesReader, now: datetime, *, limit: int
+) -> Sequence[AnyRow]:
+    """Return workspace and id of accounts with destinations whose wait has ended, in all workspaces.
+
+    They wait for a reconnection, or after it for a manual retry. Reads all that wait on these accounts, by
+    ix_destination_account_unsettled.
+    """
+    return await reader.rows(
+        _WITH_ENDED_WAITS, now=now, started_until=now - MAX_RECONNECTION_WAIT, limit=limit
+    )
+
+
+async def posts_with_ended_waits(
+    reader: Reader, account_id: AccountId, now: datetime, *, limit: int
+) -> list[PostId]:
+    """Return posts whose destination on the account has waited too long."""
+    rows = await reader.rows(
+        _POSTS_WITH_ENDED_WAITS,
+        account_id=account_id,
+        now=now,
+        started_until=now - MAX_RECONNECTION_WAIT,
+        limit=limit,
+    )
+    return [PostId(row.post_id) for row in rows]
 
 
 async def due_post_ids(
@@ -363,6 +394,44 @@ async def posts_failed_with_auth(
     return [PostId(row.post_id) for row in rows]
 
 
+async def held_posts(
+    reader: Reader,
+    account_id: AccountId,
+    *,
+    held_until: datetime,
+    claimable_after: datetime | None,
+    limit: int,
+) -> list[PostId]:
+    """Return posts whose destination on the account is held until a manual retry, earliest due first.
+
+    `claimable_after` leaves out those that were claimable before. Served by ix_destination_account_claimable.
+    """
+    rows = await reader.rows(
+        _HELD,
+        account_id=account_id,
+        held_until=held_until,
+        claimable_after=claimable_after or FIRST_INSTANT,
+        limit=limit,
+    )
+    return [PostId(row.post_id) for row in rows]
+
+
+async def count_held_posts(
+    reader: Reader,
+    account_id: AccountId,
+    *,
+    held_until: datetime,
+    claimable_after: datetime | None,
+) -> int:
+    """Count the same posts."""
+    return await reader.count(
+        _HELD_COUNT,
+        account_id=account_id,
+        held_until=held_until,
+        claimable_after=claimable_after or FIRST_INSTANT,
+    )
+
+
 async def count_posts_failed_with_auth(
     reader: Reader, account_id: AccountId, *, failed_after: datetime | None
 ) -> int:
@@ -379,6 +448,7 @@ _BLOCKED_WITH_DUE = AllWorkspacesStatement(
     select(Account.workspace_id, Account.id)
     .where(
         blocked_condition(bindparam("now", type_=UtcDateTime())),
+        not_(AWAITS_RECONNECTION),
         select(func.min(Destination.claimable_at))
         .where(ACCOUNT_JOIN, *_QUEUED_CONDITIONS)
         .correlate(Account)
@@ -387,6 +457,31 @@ _BLOCKED_WITH_DUE = AllWorkspacesStatement(
     )
     .limit(bindparam("limit")),
     reason="maintenance of all workspaces",
+)
+_WAIT_HAS_ENDED = (
+    *_QUEUED_CONDITIONS,
+    Destination.claimable_at <= bindparam("now"),
+    Destination.round_started_at <= bindparam("started_until"),
+    or_(
+        AWAITS_RECONNECTION,
+        and_(Account.held_until.is_not(None), Destination.claimable_at <= Account.held_until),
+    ),
+)
+_WITH_ENDED_WAITS = AllWorkspacesStatement(
+    select(Account.workspace_id, Account.id)
+    .where(
+        or_(AWAITS_RECONNECTION, Account.held_until.is_not(None)),
+        exists().where(ACCOUNT_JOIN, *_WAIT_HAS_ENDED).correlate(Account),
+    )
+    .limit(bindparam("limit")),
+    reason="maintenance of all workspaces",
+)
+_POSTS_WITH_ENDED_WAITS = Statement(
+    select(Destination.post_id)
+    .join(Account, ACCOUNT_JOIN)
+    .where(Destination.account_id == bindparam("account_id"), *_WAIT_HAS_ENDED)
+    .order_by(Destination.claimable_at)
+    .limit(bindparam("limit"))
 )
 _DUE_POST_IDS = Statement(
     select(Destination.post_id)
@@ -440,3 +535,13 @@ _FAILED_WITH_AUTH = Statement(
     )
 )
 _FAILED_WITH_AUTH_COUNT = Statement(_SELECT_FAILED_WITH_AUTH, counts_rows=True)
+_SELECT_HELD = select(Destination.post_id).where(
+    Destination.account_id == bindparam("account_id"),
+    Destination.status == DestinationStatus.QUEUED,
+    Destination.claimable_at <= bindparam("held_until"),
+    Destination.claimable_at >= bindparam("claimable_after"),
+)
+_HELD = Statement(
+    _SELECT_HELD.order_by(Destination.claimable_at, Destination.id).limit(bindparam("limit"))
+)
+_HELD_COUNT = Statement(_SELECT_HELD, counts_rows=True)

@@ -6,20 +6,21 @@ Those that failed also look up whether the post is deleted.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, ScalarSelect, bindparam, func, not_, or_, select
 
 from app.db.core.conditions import any_of, unindexed
 from app.db.core.database import Reader
 from app.db.core.projections import Projection
-from app.db.core.statements import Record, Statement
+from app.db.core.statements import AnyRow, Record, Statement
 from app.db.core.types import UtcDateTime, field_names
 from app.db.models import Destination
 from app.db.repositories.accounts import all_accounts
 from app.db.repositories.content_errors import HAS_CONTENT_ERROR
 from app.db.repositories.destination_filters import AWAITS_OUTCOME, IS_RETRYING, POST_NOT_DELETED
 from app.db.repositories.overdue import overdue_condition
-from app.domain.accounts import AccountAccess, blocking_reason
+from app.domain.accounts import AccountAccess, ReconnectionState, blocking_reason
 from app.domain.destinations import OVERDUE_AFTER, DestinationStatus, Outcome
 from app.domain.ids import AccountId
 
@@ -30,28 +31,54 @@ SOON = timedelta(hours=24)
 """Time from now on in which a due time is soon."""
 
 
+class BlockedAccount(NamedTuple):
+    """Account that cannot post."""
+
+    id: AccountId
+    awaits_reconnection: bool
+    """True if its due destinations wait instead of failing."""
+
+
 async def account_access(reader: Reader) -> dict[AccountId, AccountAccess]:
     """Return the access of all accounts of the workspace."""
-    rows = await all_accounts(reader, _ACCESS)
-    return {
-        AccountId(row.id): AccountAccess(
-            row.is_active, row.needs_reconnection_since, row.token_expires_at
-        )
-        for row in rows
-    }
+    return {AccountId(row.id): _access(row) for row in await all_accounts(reader, _ACCESS)}
+
+
+async def blocked_accounts(reader: Reader, now: datetime) -> list[BlockedAccount]:
+    """Return the accounts of the workspace that cannot post."""
+    return [
+        BlockedAccount(AccountId(row.id), awaits_reconnection=_reconnection(row).is_awaited)
+        for row in await all_accounts(reader, _ACCESS_AND_RECONNECTION)
+        if blocking_reason(_access(row), now) is not None
+    ]
 
 
 async def blocked_account_ids(reader: Reader, now: datetime) -> list[AccountId]:
-    """Return the accounts of the workspace that cannot post."""
-    access = await account_access(reader)
-    return [key for key, each in access.items() if blocking_reason(each, now) is not None]
+    """Return the ids of the same accounts."""
+    return [account.id for account in await blocked_accounts(reader, now)]
 
 
-_ACCESS = Projection(frozenset(field_names(AccountAccess)))
+def _access(row: AnyRow) -> AccountAccess:
+    return AccountAccess(row.is_active, row.needs_reconnection_since, row.token_expires_at)
+
+
+def _reconnection(row: AnyRow) -> ReconnectionState:
+    return ReconnectionState(
+        is_active=row.is_active,
+        needs_reconnection_since=row.needs_reconnection_since,
+        on_lost_access=row.on_lost_access,
+        held_until=row.held_until,
+        connected_at=row.connected_at,
+    )
+
+
+_ACCESS_FIELDS = frozenset(field_names(AccountAccess))
+_ACCESS = Projection(_ACCESS_FIELDS)
+_ACCESS_AND_RECONNECTION = Projection(_ACCESS_FIELDS | {*field_names(ReconnectionState)})
 
 
 async def count_for_board(
-    reader: Reader, *, since: datetime, now: datetime, blocked_ids: Sequence[AccountId]
+    reader: Reader, *, since: datetime, now: datetime, failing_ids: Sequence[AccountId]
 ) -> Record:
     """Return the columns BOARD_COUNTS; a number above MAX_BOARD_COUNT means that there are more."""
     row = await reader.first(
@@ -60,7 +87,7 @@ async def count_for_board(
         now=now,
         cutoff=now - OVERDUE_AFTER,
         soon=now + SOON,
-        blocked_ids=blocked_ids,
+        failing_ids=failing_ids,
         limit=MAX_BOARD_COUNT + 1,
     )
     assert row is not None  # noqa: S101 - an aggregate without GROUP BY
@@ -102,7 +129,7 @@ _COUNTS = {
     ),
     "publishing": _count(Destination.status == DestinationStatus.PUBLISHING, AWAITS_OUTCOME),
     "due_soon": _count(*_IS_WAITING, Destination.due_at > _time("now")),
-    "will_fail": _count(*_IS_WAITING, any_of(Destination.account_id, "blocked_ids")),
+    "will_fail": _count(*_IS_WAITING, any_of(Destination.account_id, "failing_ids")),
     "invalid_content": _count(HAS_CONTENT_ERROR),
     # Served by ix_destination_duplicated.
     "duplicated": _count(

@@ -14,6 +14,7 @@ from sqlalchemy import (
     exists,
     false,
     func,
+    literal,
     or_,
     select,
     true,
@@ -39,6 +40,7 @@ from app.db.repositories.checkpoints import has_unreadable_checkpoint
 from app.db.repositories.credentials import has_unreadable_credentials
 from app.domain.accounts import AccountPublisher
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId, WorkspaceKind
+from app.domain.times import FIRST_INSTANT
 
 
 class ClaimTime(StrEnum):
@@ -167,9 +169,10 @@ async def accounts_to_claim_from(
 ) -> list[AccountId]:
     """Return accounts with destinations to claim, from `rotation_start` so that none is always last.
 
-    Leaves out accounts that cannot post, and those whose pause has not ended, unless a client of the API
-    publishes on them. With `key_ids`, also leaves out accounts whose credentials none of the keys decrypts,
-    and those on which all destinations wait for the key of their checkpoint.
+    Leaves out accounts that cannot post, those on which all destinations are held, and those whose pause has
+    not ended, unless a client of the API publishes on them. With `key_ids`, also leaves out accounts whose
+    credentials none of the keys decrypts, and those on which all destinations wait for the key of their
+    checkpoint.
 
     Costs one lookup in ix_destination_account_claimable for each account, however many destinations wait on
     it; each that waits for a key costs a lookup of its checkpoint. To verify, reads
@@ -226,6 +229,12 @@ _IS_PAUSED = and_(
 )
 
 
+# A bound of the range in the index, so that a claim costs the same however many destinations are held.
+_IS_NOT_HELD = Destination.claimable_at > func.coalesce(
+    Account.held_until, literal(FIRST_INSTANT, UtcDateTime())
+)
+
+
 def _readable(*, has_key_ids: bool) -> list[ColumnElement[bool]]:
     """Return the condition that a destination has no checkpoint which none of the keys decrypts."""
     if not has_key_ids:
@@ -240,6 +249,7 @@ def _has_claimable(*, has_key_ids: bool) -> ColumnElement[bool]:
         .where(
             ACCOUNT_JOIN,
             Destination.claimable_at.is_not(None),
+            _IS_NOT_HELD,
             *_readable(has_key_ids=has_key_ids),
         )
         .order_by(Destination.claimable_at)
@@ -284,9 +294,9 @@ async def lock_destinations(
 ) -> list[ClaimableDestination]:
     """Lock destinations to claim with their posts until the transaction ends, the earliest time first.
 
-    Skips `locked_ids`, which this transaction has locked before, rows that another one has locked, and
-    destinations whose checkpoint none of the keys decrypts. Served by ix_destination_account_claimable; those
-    to verify by ix_destination_verifiable.
+    Skips `locked_ids`, which this transaction has locked before, rows that another one has locked, held
+    destinations, and those whose checkpoint none of the keys decrypts. Served by
+    ix_destination_account_claimable; those to verify by ix_destination_verifiable.
     """
     values = {"now": now, "locked_ids": locked_ids, "limit": limit_per_account}
     if key_ids is not None:
@@ -309,7 +319,10 @@ async def lock_destinations(
 
 @cached_statement()
 def _select_lockable_on_accounts(claim_time: ClaimTime, *, has_key_ids: bool) -> Statement:
-    rows = _lockable(claim_time, ACCOUNT_JOIN, has_key_ids=has_key_ids).correlate(Account).lateral()
+    conditions = [ACCOUNT_JOIN]
+    if claim_time is ClaimTime.CLAIMABLE:
+        conditions.append(_IS_NOT_HELD)
+    rows = _lockable(claim_time, *conditions, has_key_ids=has_key_ids).correlate(Account).lateral()
     return Statement(
         select(rows)
         .select_from(Account)
@@ -322,18 +335,23 @@ def _select_lockable_on_accounts(claim_time: ClaimTime, *, has_key_ids: bool) ->
 def _select_lockable_on_account(claim_time: ClaimTime, *, has_key_ids: bool) -> Statement:
     """Select without LATERAL, which SQLite does not have."""
     of_account = Destination.account_id == bindparam("account_id")
-    return Statement(_lockable(claim_time, of_account, has_key_ids=has_key_ids))
+    rows = _lockable(claim_time, of_account, has_key_ids=has_key_ids)
+    if claim_time is ClaimTime.CLAIMABLE:
+        rows = rows.join(Account, ACCOUNT_JOIN).where(
+            Account.id == bindparam("account_id"), _IS_NOT_HELD
+        )
+    return Statement(rows)
 
 
 def _lockable(
-    claim_time: ClaimTime, of_account: ColumnElement[bool], *, has_key_ids: bool
+    claim_time: ClaimTime, *of_account: ColumnElement[bool], has_key_ids: bool
 ) -> AnySelect:
     column = getattr(Destination, claim_time)
     return (
         select(Destination.account_id, Destination.post_id, Destination.id)
         .join(Post, POST_JOIN)
         .where(
-            of_account,
+            *of_account,
             column <= _NOW,
             ~any_of(Destination.id, "locked_ids"),
             *_readable(has_key_ids=has_key_ids),

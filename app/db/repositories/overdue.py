@@ -23,7 +23,9 @@ from app.db.core.database import AllWorkspacesReader
 from app.db.core.projections import cached_statement
 from app.db.core.statements import AllWorkspacesStatement, AnySelect
 from app.db.core.types import UtcDateTime
-from app.db.models import AccountPause, Destination, Workspace
+from app.db.models import ACCOUNT_JOIN, Account, AccountPause, Destination, Workspace
+from app.db.repositories.account_filters import AWAITS_RECONNECTION
+from app.domain.accounts import LostAccessPolicy
 from app.domain.destinations import MAX_DUE, MAX_OVERDUE, OVERDUE_AFTER, Backlog
 
 _CUTOFF = bindparam("cutoff", type_=UtcDateTime())
@@ -38,6 +40,7 @@ def overdue_condition(cutoff: ColumnElement[datetime]) -> ColumnElement[bool]:
             Destination.round_started_at.is_not(None),
             Destination.round_started_at <= cutoff,
             ~_is_paused_after(cutoff),
+            ~_waited_for_reconnection_after(cutoff),
         ),
         and_(
             Destination.lease_token.is_not(None),
@@ -54,6 +57,19 @@ def _is_paused_after(time: ColumnElement[datetime]) -> ColumnElement[bool]:
         AccountPause.account_id == Destination.account_id,
         AccountPause.paused_until > time,
     )
+
+
+def _waited_for_reconnection_after(time: ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Return the condition that a destination waited for a reconnection after a time, or still is held."""
+    waited = exists().where(
+        ACCOUNT_JOIN,
+        or_(
+            AWAITS_RECONNECTION,
+            and_(Account.on_lost_access == LostAccessPolicy.WAIT, Account.connected_at > time),
+            and_(Account.held_until.is_not(None), Destination.claimable_at <= Account.held_until),
+        ),
+    )
+    return waited.correlate(Destination)
 
 
 async def read_backlog(
@@ -107,6 +123,7 @@ def _select_backlog(*, is_sqlite: bool) -> AllWorkspacesStatement:
         _CUTOFF,
         bindparam("max_overdue"),
         ~_is_paused_after(_CUTOFF),
+        ~_waited_for_reconnection_after(_CUTOFF),
         is_sqlite=is_sqlite,
     )
     running = (
@@ -187,7 +204,7 @@ def _select_oldest_start(workspaces: CTE) -> AnySelect:
         _select_of_workspace(
             oldest_workspaces, _CUTOFF, Destination.claimable_at, Destination.round_started_at
         )
-        .where(~_is_paused_after(_CUTOFF))
+        .where(~_is_paused_after(_CUTOFF), ~_waited_for_reconnection_after(_CUTOFF))
         .limit(_MAX_RECENTLY_RETRIED)
         .subquery()
     )

@@ -16,6 +16,7 @@ from app.domain.accounts import (
     AccountPublisher,
     HealthReason,
     HealthStatus,
+    LostAccessPolicy,
     ReadinessStatus,
 )
 from app.domain.credentials import (
@@ -103,6 +104,9 @@ class Account(Node):
     account_id: int = column("Number of the account in this workspace.", name="id")
     platform: str = column("Platform of the account, such as `instagram`; an open set.")
     publisher: AccountPublisher = column("What publishes the posts of the account.")
+    on_lost_access: LostAccessPolicy = column(
+        "What happens to queued posts when the platform rejects the access; `needsReconnection` is then true."
+    )
     display_name: str | None = column("Name that the platform displays.")
     platform_user_id: str | None = column("Id of the account on the platform.")
     platform_username: str | None = column("User name on the platform.")

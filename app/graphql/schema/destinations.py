@@ -13,7 +13,7 @@ from app.db.core.statements import AnyRow
 from app.domain import accounts as account_rules
 from app.domain import diagnosis as diagnosis_rules
 from app.domain import outlook as outlook_rules
-from app.domain.accounts import AccountAccess
+from app.domain.accounts import AccountAccess, ReconnectionState
 from app.domain.destinations import (
     DestinationStatus,
     ErrorCategory,
@@ -211,7 +211,15 @@ class Destination(Node):
             info.context.app_state.retry_policies,
             self.now,
             paused_until=await self._load_paused_until(info),
+            account=await self._load_reconnection(info),
         )
+
+    async def _load_reconnection(self, info: Info) -> ReconnectionState | None:
+        """Return what decides whether the destination waits; None if it cannot be claimed."""
+        if self.row.claimable_at is None:
+            return None
+        row = await info.context.loaders.accounts_by_id.load(AccountId(self.row.account_id))
+        return None if row is None else to_record(row, ReconnectionState)
 
     async def _load_paused_until(self, info: Info) -> datetime | None:
         """Return the end of the last pause of the account; None if the destination cannot be claimed."""
@@ -253,8 +261,9 @@ class Destination(Node):
 
     @sourced_field(
         "True if no publisher claimed or reported the destination within five minutes after it"
-        " became due or its lease expired. False while a lease is running, and while a rate limit of the"
-        " platform pauses the account.",
+        " became due or its lease expired. False while a lease is running, while a rate limit of the"
+        " platform pauses the account, and while the destination waits for a reconnection or for"
+        " `retryAfterReconnect`.",
         Deferred(
             columns=(
                 *("claimable_at", "round_started_at", "started_at", "lease_expires_at"),
@@ -269,6 +278,7 @@ class Destination(Node):
             started_at=self.row.started_at,
             lease_expires_at=self.row.lease_expires_at,
             paused_until=await self._load_paused_until(info),
+            account=await self._load_reconnection(info),
             now=self.now,
         )
 

@@ -10,7 +10,13 @@ from app.db.repositories.accounts import AccountOrderField
 from app.db.repositories.destinations import DestinationOrderField
 from app.db.repositories.failure_groups import FailureGroupOrderField
 from app.db.repositories.posts import PostOrderField
-from app.domain.accounts import AccountPublisher, HealthReason, HealthStatus, ReadinessStatus
+from app.domain.accounts import (
+    AccountPublisher,
+    HealthReason,
+    HealthStatus,
+    LostAccessPolicy,
+    ReadinessStatus,
+)
 from app.domain.api_keys import Scope
 from app.domain.attempts import AttemptKind
 from app.domain.cancellations import CancellationRefusal
@@ -248,6 +254,14 @@ _register_enum(
     WEBHOOK="The worker of this server, by signed requests to a program of yours.",
     THREADS="The worker of this server, on Threads. Contract-tested: never run against Meta's servers.",
     INSTAGRAM="The worker of this server, on Instagram. Contract-tested: never run against Meta's servers.",
+)
+_register_enum(
+    LostAccessPolicy,
+    "What happens to queued posts of an account when its platform rejects the access.",
+    FAIL="Each fails when it is due.",
+    WAIT="They stay queued until the account is reconnected. Those that are less than one hour late are then"
+    " published; the others wait for `retryAfterReconnect`. Each fails 24 hours after it was due, or after"
+    " its last manual retry.",
 )
 _register_enum(
     ReadinessStatus,

@@ -94,6 +94,8 @@ async def copy_to_version_0004(source: Database, target: Database) -> None:
     """Copy all rows to a database at version 0004."""
     old_names = {"display_prefix": "shown_prefix"}
     later_columns = {
+        ("account", "held_until"),
+        ("account", "on_lost_access"),
         ("account", "publisher"),
         ("attempt", "account_id"),
         ("attempt", "not_sent"),

@@ -45,7 +45,10 @@ from tests.db.repositories.test_query_plans import (
 )
 from tests.factories import NOW, add_account, add_post, add_workspace, published
 
-OVERDUE_INDEXES = {"ix_destination_claimable", "ix_destination_leased", "pk_account_pause"}
+OVERDUE_INDEXES = {
+    *("ix_destination_claimable", "ix_destination_leased"),
+    *("pk_account", "pk_account_pause"),
+}
 SELECTIVE_FILTERS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "overdue": ({"overdue": True}, OVERDUE_INDEXES),
     "unknown": ({"outcome": [Outcome.UNKNOWN]}, {"ix_destination_verifiable"}),
@@ -181,7 +184,7 @@ async def test_plans_do_not_depend_on_statistics(
         for name, (query, _) in queries.items()
     }
     locking_plans = {
-        name: await explain_locking_query(database, query)
+        name: await explain_locking_query(database, query) - {"pk_account"}
         for name, (query, _) in LOCKING_QUERIES.items()
     }
 

@@ -205,8 +205,8 @@ TOTALS: dict[str, tuple[Query, set[str]]] = {
     "destinations, overdue": (
         destination_count_query(overdue=True),
         {
-            *("ix_destination_claimable", "ix_destination_leased", "pk_account_pause"),
-            "ix_post_deleted",
+            *("ix_destination_claimable", "ix_destination_leased"),
+            *("pk_account", "pk_account_pause", "ix_post_deleted"),
         },
     ),
     "destinations to retry, failed lately": (
@@ -391,6 +391,12 @@ BLOCKED_ACCOUNT_QUERIES: dict[str, tuple[Query, set[str]]] = {
             reader, ACCOUNT_IDS[0], failed_after=WEEK_AGO, limit=5
         ),
         {"ix_destination_account_failed", "sort", POST_BY_ID},
+    ),
+    "held_posts": (
+        lambda reader: accounts.held_posts(
+            reader, ACCOUNT_IDS[0], held_until=NOW, claimable_after=None, limit=5
+        ),
+        {"ix_destination_account_claimable"},
     ),
 }
 

@@ -8,7 +8,7 @@ from strawberry import UNSET, field
 
 from app.db.repositories.content_errors import count_content_errors_on_account
 from app.domain.account_commands import AccountUpdate, NewAccount
-from app.domain.accounts import AccountPublisher
+from app.domain.accounts import AccountPublisher, LostAccessPolicy
 from app.domain.credentials import NewCredentials
 from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId, validate_account_id
@@ -52,6 +52,10 @@ class ConnectAccountInput:
     publisher: AccountPublisher | None = optional(
         "What publishes the posts of the account. Null for that of the existing account, or for EXTERNAL;"
         " for SANDBOX on the platform `sandbox`."
+    )
+    on_lost_access: LostAccessPolicy | None = optional(
+        "What happens to queued posts when the platform rejects the access. Null for that of the existing"
+        " account, or for FAIL."
     )
     credentials: NewCredentials | None = optional(
         "Credentials with which a worker of this server publishes on the account, for keys with the scope"
@@ -114,11 +118,16 @@ class UpdateAccountInput(AccountIdInput):
         " published or has an unknown outcome.",
         default=UNSET,
     )
+    on_lost_access: LostAccessPolicy | None = optional(
+        "What happens to queued posts when the platform rejects the access; not null. If posts wait for a"
+        " reconnection, FAIL fails those that are due.",
+        default=UNSET,
+    )
 
     def update(self) -> AccountUpdate:
         """Return the requested changes; raises InvalidInput for a null that clears nothing."""
         update = passed_fields(self, AccountUpdate)
-        require_not_null(update, {"publisher": "publisher"})
+        require_not_null(update, {"publisher": "publisher", "on_lost_access": "onLostAccess"})
         return update
 
 
@@ -137,7 +146,8 @@ class MarkReconnectedInput(AccountIdInput):
 @strawberry.input(description="Input of `retryAfterReconnect`.")
 class RetryAfterReconnectInput(AccountIdInput):
     failed_after: datetime | None = optional(
-        "Retry only destinations that failed at this time or later; null for all."
+        "Retry only destinations that failed at this time or later, or waited and became due at this time or"
+        " later; null for all."
     )
     dry_run: bool = field(
         default=False,
@@ -206,8 +216,8 @@ class MarkReconnectedPayload(AccountPayload):
 @strawberry.type(description="Result of `retryAfterReconnect`.")
 class RetryAfterReconnectPayload(AccountPayload):
     post_ids: list[UUID] = field(
-        description="UUIDs of the posts that were, or would be, queued again, the earliest failure first; at"
-        f" most {MAX_BULK_CHANGES}."
+        description="UUIDs of the posts that were, or would be, queued again, the earliest failure first,"
+        f" then those that waited, the earliest due first; at most {MAX_BULK_CHANGES}."
     )
     retried_count: int = field(description="Number of posts that were, or would be, queued again.")
     has_more: bool = field(description="True if another request is needed for the remaining posts.")
@@ -315,7 +325,9 @@ class AccountMutations:
             expires_at=authorization.expires_at,
         )
 
-    @write_mutation("Change the names of an account or the expiry of its access.")
+    @write_mutation(
+        "Change the names of an account, the expiry of its access, or what happens when the access is lost."
+    )
     async def update_account(
         self, info: Info, input: MutationInput[UpdateAccountInput]
     ) -> UpdateAccountPayload | None:
@@ -355,8 +367,8 @@ class AccountMutations:
         )
 
     @write_mutation(
-        "Record that an account has access again. Retry its failed posts with"
-        " `retryAfterReconnect`."
+        "Record that an account has access again. Its waiting posts that are less than one hour late are"
+        " published; publish the others, and retry its failed posts, with `retryAfterReconnect`."
     )
     async def mark_reconnected(
         self, info: Info, input: MutationInput[MarkReconnectedInput]
@@ -374,7 +386,8 @@ class AccountMutations:
 
     @write_mutation(
         "Retry the destinations of an account that failed with the error category AUTH, except those of"
-        f" imported posts, at most {MAX_BULK_CHANGES} per call. Fails with ACCOUNT_NEEDS_RECONNECTION,"
+        " imported posts, and publish those that waited for its reconnection, but were at least one hour late"
+        f" then; at most {MAX_BULK_CHANGES} per call. Fails with ACCOUNT_NEEDS_RECONNECTION,"
         " without any retry, while the account cannot post."
     )
     async def retry_after_reconnect(

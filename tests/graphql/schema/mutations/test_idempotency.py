@@ -157,6 +157,7 @@ CHANGES = {
             "avatarUrl": {"avatarUrl": None},
             "tokenExpiresAt": {"tokenExpiresAt": None},
             "publisher": {"publisher": "EXTERNAL"},
+            "onLostAccess": {"onLostAccess": "WAIT"},
         },
     ),
     "disconnectAccount": Change(account_mutations.DISCONNECT, {"accountId": 1}, OTHER_ACCOUNT),

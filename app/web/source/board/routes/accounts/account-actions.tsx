@@ -16,15 +16,17 @@ import { destinationFilter } from "../../url/results-filter";
 import { PUBLISHERS } from "./connect-account";
 import { ConnectDialog } from "./connect-dialog";
 import { ReconnectedDialog } from "./reconnected-dialog";
+import { RetryAfterReconnectDialog } from "./retry-after-reconnect-dialog";
 
 export function AccountActions({ account }: { readonly account: accountActions_account$key }) {
-  const { accountId, accountName, platform, publisher, readiness } = useFragment(
+  const { accountId, accountName, platform, publisher, readiness, onLostAccess } = useFragment(
     graphql`
       fragment accountActions_account on Account {
         accountId
         accountName
         platform
         publisher
+        onLostAccess
         readiness {
           canPost
         }
@@ -33,7 +35,7 @@ export function AccountActions({ account }: { readonly account: accountActions_a
     account,
   );
   const environment = useRelayEnvironment();
-  const [openDialog, setOpenDialog] = useState<"connect" | "reconnected" | null>(null);
+  const [openDialog, setOpenDialog] = useState<"connect" | "reconnected" | "waited" | null>(null);
   const close = () => setOpenDialog(null);
   const viewer = useViewer();
   const disabledReason = writeDeniedReason(viewer);
@@ -75,10 +77,28 @@ export function AccountActions({ account }: { readonly account: accountActions_a
       <ActionButton disabledReason={disabledReason ?? noAccessReason} onPress={retryFailedWithoutAccess}>
         Bring back what failed without access…
       </ActionButton>
+      {onLostAccess === "WAIT" && (
+        <ActionButton
+          disabledReason={disabledReason ?? noAccessReason}
+          onPress={() => setOpenDialog("waited")}
+        >
+          Publish what waited…
+        </ActionButton>
+      )}
       <ActionButton disabledReason={disabledReason} onPress={retryAll}>
         Retry all failed…
       </ActionButton>
-      {openDialog === "reconnected" && <ReconnectedDialog accountId={accountId} name={name} onClose={close} />}
+      {openDialog === "reconnected" && (
+        <ReconnectedDialog
+          accountId={accountId}
+          name={name}
+          onClose={close}
+          onReconnected={() => setOpenDialog(onLostAccess === "WAIT" ? "waited" : null)}
+        />
+      )}
+      {openDialog === "waited" && (
+        <RetryAfterReconnectDialog accountId={accountId} name={name} onClose={close} />
+      )}
       {openDialog === "connect" && connectable && (
         <ConnectDialog account={{ accountId, publisher: connectable, name }} onClose={close} />
       )}

@@ -29,6 +29,9 @@ export function AccountDue({ accountId, before, fetchKey }: Props) {
     graphql`
       query accountDueQuery($accountId: Int!, $filter: DestinationFilter!) {
         account(accountId: $accountId) {
+          isActive
+          needsReconnection
+          onLostAccess
           readiness {
             canPost
           }
@@ -53,6 +56,7 @@ export function AccountDue({ accountId, before, fetchKey }: Props) {
   );
   const nodes = destinations?.nodes ?? [];
   const total = totalOf(destinations);
+  const waits = account?.isActive && account.needsReconnection && account.onLostAccess === "WAIT";
   return (
     <section aria-labelledby="due">
       <h2 id="due">
@@ -61,7 +65,9 @@ export function AccountDue({ accountId, before, fetchKey }: Props) {
       {nodes.length === 0 && <p className="muted">Nothing is due.</p>}
       {nodes.length > 0 && !account?.readiness.canPost && (
         <p className="problem">
-          Each of these fails when it is due, unless the account is reconnected before.
+          {waits
+            ? "Each of these waits until the account is reconnected, and fails 24 hours after it is due."
+            : "Each of these fails when it is due, unless the account is reconnected before."}
         </p>
       )}
       <ul className="timeline">

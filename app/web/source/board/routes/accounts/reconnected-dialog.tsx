@@ -16,9 +16,10 @@ interface Props {
   readonly accountId: number;
   readonly name: string;
   readonly onClose: () => void;
+  readonly onReconnected: () => void;
 }
 
-export function ReconnectedDialog({ accountId, name, onClose }: Props) {
+export function ReconnectedDialog({ accountId, name, onClose, onReconnected }: Props) {
   const zone = useZone();
   const [expiry, setExpiry] = useState("");
   const [error, setError] = useState<Error | null>(null);
@@ -40,7 +41,7 @@ export function ReconnectedDialog({ accountId, name, onClose }: Props) {
       {
         onCompleted: () => {
           showResult("The account is marked as reconnected.");
-          onClose();
+          onReconnected();
         },
         onError: setError,
       },
