@@ -148,6 +148,7 @@ ALL_ENTRIES = [
         connected_at=DAY_BEFORE,
         created_at=DAY_BEFORE,
         updated_at=DAY_BEFORE,
+        on_lost_access="fail",
     ),
     account_entry("account.changed", is_active=False, token_last_refresh=format_instant(NOW)),
 ]

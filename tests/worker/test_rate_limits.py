@@ -152,6 +152,7 @@ async def test_after_the_last_allowed_call_only_posts_of_its_account_wait(
     bench = WorkerBench(database, adapters={SANDBOX: platform}, concurrency=1)
     async with bench.running_worker():
         await other.wait_until(is_published)
+        await wait_until(lambda: len(platform.calls) == 2)
         (first,) = [
             post
             for post in sent
