@@ -213,15 +213,22 @@ async def _measure_operations(database: Database, count: int) -> float:
     return statistics.median(durations)
 
 
-async def compare_costs(few: Database, many: Database, sizes: tuple[int, int], rounds: int) -> bool:
-    """Compare the cost of claims in rotation, so that the load of the machine affects both equally."""
-    workspace = await add_workspace(few)
-    await insert_due_posts(few, workspace, await add_account(few, workspace), sizes[0])
+async def _compare_operations(
+    first: Database, second: Database, rounds: int
+) -> tuple[float, float]:
+    """Median costs, measured in rotation, so that the load of the machine affects both equally."""
     costs: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
-        for cost, database in zip(costs, (few, many), strict=True):
+        for cost, database in zip(costs, (first, second), strict=True):
             cost.append(await _measure_operations(database, 20))
-    low, high = map(statistics.median, costs)
+    return statistics.median(costs[0]), statistics.median(costs[1])
+
+
+async def compare_costs(few: Database, many: Database, sizes: tuple[int, int], rounds: int) -> bool:
+    """Compare the cost of claims from a short and a long queue."""
+    workspace = await add_workspace(few)
+    await insert_due_posts(few, workspace, await add_account(few, workspace), sizes[0])
+    low, high = await _compare_operations(few, many, rounds)
     click.echo(
         f"  claim, start and report: {_format_ms(low)} with {sizes[0]} queued,"
         f" {_format_ms(high)} with {sizes[1]}; ratio {high / low:.2f}"
@@ -239,11 +246,7 @@ async def compare_costs_of_accounts(
         with_due = ids[::10]
         for account in with_due:
             await insert_due_posts(database, workspace, account, _DUE_POSTS // len(with_due))
-    costs: tuple[list[float], list[float]] = ([], [])
-    for _ in range(rounds):
-        for cost, database in zip(costs, (few, many), strict=True):
-            cost.append(await _measure_operations(database, 20))
-    low, high = map(statistics.median, costs)
+    low, high = await _compare_operations(few, many, rounds)
     click.echo(
         f"  claim, start and report: {_format_ms(low)} with 1 account, {_format_ms(high)} with"
         f" {accounts}; ratio {high / low:.2f}"

@@ -227,7 +227,7 @@ def _is_claimable_at_valid(state: DestinationState) -> bool:
             return True
         if state.next_retry_at is not None:
             return state.claimable_at == state.next_retry_at
-        # Later if an earlier version postponed it.
+        # Later after a manual retry.
         return state.due_at is not None and state.claimable_at >= state.due_at
     if state.lease_token is not None and state.started_at is None:
         return state.claimable_at == state.lease_expires_at

@@ -133,14 +133,13 @@ def next_retry(
     """
     if policy.is_exhausted(counted_attempts):
         return None
-    max_backoff = policy.max_backoff(failures)
-    drawn = _min_backoff(max_backoff) + max_backoff / 2 * random() // _MILLISECOND * _MILLISECOND
-    retry_at = now + policy.wait(drawn, retry_after)
+    retry_at = now + policy.wait(_draw(policy.max_backoff(failures), random()), retry_after)
     return retry_at if retry_at <= round_started_at + policy.max_age else None
 
 
-def _min_backoff(max_backoff: timedelta) -> timedelta:
-    return max_backoff / 2 // _MILLISECOND * _MILLISECOND
+def _draw(max_backoff: timedelta, number: float) -> timedelta:
+    """Return half of the backoff for the number 0, up to all of it for 1, in whole milliseconds."""
+    return max_backoff * ((1 + number) / 2) // _MILLISECOND * _MILLISECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +170,7 @@ def preview_schedule(policy: RetryPolicy, retry_after: timedelta | None) -> Retr
     while not policy.is_exhausted(len(waits) + 1):
         backoff = policy.max_backoff(len(waits) + 1)
         wait = PlannedWait(
-            policy.wait(_min_backoff(backoff), retry_after), policy.wait(backoff, retry_after)
+            policy.wait(_draw(backoff, 0), retry_after), policy.wait(backoff, retry_after)
         )
         shortest_total += wait.earliest
         if shortest_total > policy.max_age:

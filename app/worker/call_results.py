@@ -49,7 +49,9 @@ async def can_repeat(context: WorkerContext, request: PublishRequest) -> bool:
         async with asyncio.timeout(_CAN_REPEAT_TIMEOUT.total_seconds()):
             return await adapter.can_repeat(request)
     except Exception:  # the search that this plans only costs requests
-        logger.warning("platform not known", account_id=request.account.id, exc_info=True)
+        logger.warning(
+            "idempotency of platform not read", account_id=request.account.id, exc_info=True
+        )
         return True
 
 

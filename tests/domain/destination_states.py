@@ -50,7 +50,7 @@ def _retrying_attempt(state: DestinationState, *, attempts: int) -> DestinationS
 NEVER_ATTEMPTED: Mapping[str, DestinationState] = {
     "queued": queued(LATER),
     "queued after a lost claim": replace(queued(LATER), fence=3),
-    "queued, postponed": replace(queued(LATER), claimable_at=LATER + MINUTE),
+    "queued, claimable later": replace(queued(LATER), claimable_at=LATER + MINUTE),
     "queued, imported": replace(queued(LATER), claimable_at=None),
 }
 RETRY_SCHEDULED: Mapping[str, DestinationState] = {

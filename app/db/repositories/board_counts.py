@@ -47,7 +47,12 @@ async def account_access(reader: Reader) -> dict[AccountId, AccountAccess]:
 async def blocked_accounts(reader: Reader, now: datetime) -> list[BlockedAccount]:
     """Return the accounts of the workspace that cannot post."""
     return [
-        BlockedAccount(AccountId(row.id), awaits_reconnection=_reconnection(row).is_awaited)
+        BlockedAccount(
+            AccountId(row.id),
+            awaits_reconnection=ReconnectionState(
+                **{name: getattr(row, name) for name in _RECONNECTION_FIELDS}
+            ).is_awaited,
+        )
         for row in await all_accounts(reader, _ACCESS_AND_RECONNECTION)
         if blocking_reason(_access(row), now) is not None
     ]
@@ -62,19 +67,10 @@ def _access(row: AnyRow) -> AccountAccess:
     return AccountAccess(row.is_active, row.needs_reconnection_since, row.token_expires_at)
 
 
-def _reconnection(row: AnyRow) -> ReconnectionState:
-    return ReconnectionState(
-        is_active=row.is_active,
-        needs_reconnection_since=row.needs_reconnection_since,
-        on_lost_access=row.on_lost_access,
-        held_until=row.held_until,
-        connected_at=row.connected_at,
-    )
-
-
 _ACCESS_FIELDS = frozenset(field_names(AccountAccess))
 _ACCESS = Projection(_ACCESS_FIELDS)
-_ACCESS_AND_RECONNECTION = Projection(_ACCESS_FIELDS | {*field_names(ReconnectionState)})
+_RECONNECTION_FIELDS = field_names(ReconnectionState)
+_ACCESS_AND_RECONNECTION = Projection(_ACCESS_FIELDS | {*_RECONNECTION_FIELDS})
 
 
 async def count_for_board(
