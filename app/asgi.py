@@ -461,6 +461,7 @@ async def _lifespan(
                     event_retention=settings.changes_retention,
                     delivery_retention=settings.webhook_retention,
                     expiration_interval=expiration_interval,
+                    retry_policies=app_state.retry_policies,
                 ),
             ):
                 webhooks = webhook_delivery(

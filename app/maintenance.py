@@ -9,10 +9,12 @@ import structlog
 
 from app.db.core.database import Database
 from app.db.core.sqlite import STATISTICS_INTERVAL
+from app.domain.retry_policy import RetryPolicies
 from app.domain.times import Clock
 from app.observability.outages import Outage
 from app.services.account_pauses import prune_pauses
 from app.services.api_keys import LastUsedRecorder
+from app.services.circuit_breakers import prune_breakers
 from app.services.expirations import (
     prune_checkpoints,
     prune_deliveries,
@@ -36,6 +38,8 @@ _CHECKPOINT_PRUNE_INTERVAL = timedelta(hours=1)
 """Longest time that checkpoints stay after their retention."""
 _PAUSE_PRUNE_INTERVAL = timedelta(hours=1)
 """Longest time that the pause of an account stays stored after its end."""
+_BREAKER_PRUNE_INTERVAL = timedelta(hours=1)
+"""Longest time that the closed breaker of a server stays stored."""
 _SESSION_PRUNE_INTERVAL = timedelta(minutes=10)
 """Longest time that a session stays stored after it has expired."""
 _CONTENT_CHECK_INTERVAL = timedelta(minutes=10)
@@ -53,6 +57,7 @@ async def run_maintenance(
     event_retention: timedelta,
     delivery_retention: timedelta,
     expiration_interval: timedelta | None,
+    retry_policies: RetryPolicies,
 ) -> AsyncIterator[None]:
     """Run all maintenance tasks.
 
@@ -67,7 +72,7 @@ async def run_maintenance(
     expirations = (
         nullcontext()
         if expiration_interval is None
-        else run_expirations(database, clock, interval=expiration_interval)
+        else run_expirations(database, clock, retry_policies, interval=expiration_interval)
     )
     async with (
         run_periodically(
@@ -78,6 +83,7 @@ async def run_maintenance(
         repeat("prune_idempotency_keys", prune_idempotency_keys, _IDEMPOTENCY_PRUNE_INTERVAL),
         repeat("prune_checkpoints", prune_checkpoints, _CHECKPOINT_PRUNE_INTERVAL),
         repeat("prune_pauses", prune_pauses, _PAUSE_PRUNE_INTERVAL),
+        repeat("prune_breakers", prune_breakers, _BREAKER_PRUNE_INTERVAL),
         repeat("prune_sessions", prune_sessions, _SESSION_PRUNE_INTERVAL),
         repeat(
             "prune_events",

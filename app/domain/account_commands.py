@@ -6,7 +6,7 @@ raises an error. Errors name arguments as in GraphQL.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypedDict
 
 from app.domain.accounts import (
@@ -19,6 +19,8 @@ from app.domain.accounts import (
     check_publisher,
     default_publisher,
 )
+from app.domain.attempts import Failure
+from app.domain.circuit_breakers import ServerOutage
 from app.domain.destinations import (
     DestinationState,
     DestinationStatus,
@@ -27,10 +29,11 @@ from app.domain.destinations import (
     has_waited_too_long,
     is_held_on,
 )
+from app.domain.diagnosis import PLATFORM_UNAVAILABLE
 from app.domain.errors import AccountNeedsReconnection, Conflict, InvalidInput
 from app.domain.ids import AccountId
 from app.domain.posts import Post
-from app.domain.transitions import auth_failed, retried
+from app.domain.transitions import auth_failed, failed, retried
 from app.domain.validation.text import MAX_NAME_LENGTH, validate_text, validate_url
 
 _TEXT_ARGUMENTS = {
@@ -182,6 +185,29 @@ def fail_due_on_blocked_account(post: Post, account: Account, now: datetime) -> 
     if message is None:
         return post
     return post.with_state(destination.id, auth_failed(destination.state, message, now), now)
+
+
+def fail_after_outage(
+    post: Post, account_id: AccountId, outage: ServerOutage, max_wait: timedelta, now: datetime
+) -> Post:
+    """Fail the post's due destination on an account that has waited too long for its server.
+
+    The time counts from the start of its round of attempts.
+    """
+    destination = post.destination_on(account_id)
+    if destination is None or not _is_due(destination.state, now):
+        return post
+    round_started_at = destination.state.round_started_at
+    if round_started_at is None or round_started_at + max_wait > now:
+        return post
+    hours = max_wait / timedelta(hours=1)
+    failure = Failure(
+        category=ErrorCategory.TRANSIENT,
+        code=PLATFORM_UNAVAILABLE,
+        message=f"{outage.sentence} The post was not sent within {hours:g} hours.",
+        not_sent=True,
+    )
+    return post.with_state(destination.id, failed(destination.state, failure, now), now)
 
 
 def _reason_to_fail(state: DestinationState, account: Account, now: datetime) -> str | None:

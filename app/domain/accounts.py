@@ -42,6 +42,11 @@ class AccountPublisher(StrEnum):
         return self not in {AccountPublisher.EXTERNAL, AccountPublisher.SANDBOX}
 
     @property
+    def has_shared_servers(self) -> bool:
+        """True if the servers that it calls are for accounts of all workspaces, not the user's own."""
+        return self.needs_credentials and self is not AccountPublisher.WEBHOOK
+
+    @property
     def can_publish_twice(self) -> bool:
         """True if a request that is delivered late, or again, can publish a post once more."""
         return self is AccountPublisher.MASTODON

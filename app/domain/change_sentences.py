@@ -16,6 +16,7 @@ from app.domain.operations import (
     CLAIM_VERIFICATIONS,
     DELETE,
     FAIL_WITHOUT_ACCESS,
+    FAIL_WITHOUT_SERVER,
     IMPORT,
     LOSE_LEASE,
     RECONCILE,
@@ -250,8 +251,11 @@ def _webhook_disabled(event: StoredEvent) -> str:
 def _failure(event: StoredEvent) -> str:
     if _is_check(event) or event.values.get("error_code") == NOT_PUBLISHED:
         return "A check found that the post is not on the platform."
-    is_attempt = event.operation not in (FAIL_WITHOUT_ACCESS, CLAIM_DESTINATIONS)
+    is_attempt = event.operation not in _FAILURES_WITHOUT_ATTEMPT
     return f"{'The attempt failed' if is_attempt else 'The post was not published'}{_error(event)}"
+
+
+_FAILURES_WITHOUT_ATTEMPT = (FAIL_WITHOUT_ACCESS, FAIL_WITHOUT_SERVER, CLAIM_DESTINATIONS)
 
 
 def _is_check(event: StoredEvent) -> bool:

@@ -53,6 +53,25 @@ NO_WORKER_WITH_CHECKPOINT_KEY = (
 """Reason why some posts of an account wait whose checkpoints no running worker can read."""
 
 
+_MAX_REFRESHES, _REFRESH_INTERVAL = 10, timedelta(minutes=5)
+"""Budget of an account for logins and refreshes of its access: at most ten in a row, and one more every five
+minutes. A server of Bluesky allows 30 logins in five minutes and 300 a day."""
+
+
+def refresh_wait(budget_full_at: datetime | None, now: datetime) -> timedelta:
+    """Return the time until an account may log in or refresh its access; 0 if it may now.
+
+    `budget_full_at` is the time at which its budget is full again, None if it was never used.
+    """
+    used = max((budget_full_at or now) - now, timedelta())
+    return max(used - (_MAX_REFRESHES - 1) * _REFRESH_INTERVAL, timedelta())
+
+
+def spend_refresh(budget_full_at: datetime | None, now: datetime) -> datetime:
+    """Return the time at which the budget is full again after one more login or refresh."""
+    return max(budget_full_at or now, now) + _REFRESH_INTERVAL
+
+
 @dataclass(frozen=True, slots=True)
 class EncryptedData:
     """Encrypted data, and the id of the key that decrypts it."""

@@ -16,6 +16,8 @@ CANCELLED = "CANCELLED"
 NOT_PUBLISHED = "NOT_PUBLISHED"
 """Code of an unknown outcome that a check found not to be on the platform."""
 
+PLATFORM_UNAVAILABLE = "PLATFORM_UNAVAILABLE"
+"""Code of a destination that has waited too long for a server that does not answer."""
 
 INVALID_SETTING = "INVALID_SETTING"
 """Code of content that the schema of its platform does not have, so that nothing was sent."""

@@ -1,7 +1,7 @@
 """Outlook of a destination: its next attempt, the limits of its retries, and a sentence for people."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from app.domain.accounts import MAX_AUTOMATIC_DELAY, ReconnectionState
 from app.domain.destinations import (
@@ -12,6 +12,7 @@ from app.domain.destinations import (
 )
 from app.domain.diagnosis import diagnose
 from app.domain.retry_policy import RetryPolicies
+from app.domain.times import format_minute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,9 @@ def _outlook_of_waiting(
     claimable_at, round_started_at = progress.claimable_at, progress.round_started_at
     if account is None or claimable_at is None or round_started_at is None:
         return None
-    deadline = f"it fails at {_format(max(claimable_at, reconnection_deadline(round_started_at)))}"
+    deadline = (
+        f"it fails at {format_minute(max(claimable_at, reconnection_deadline(round_started_at)))}"
+    )
     if account.holds(claimable_at):
         reason = "it was late for at least an hour when its account was reconnected"
         return Outlook(
@@ -92,7 +95,7 @@ def _outlook_of_waiting(
         return None
     automatic_until = claimable_at + MAX_AUTOMATIC_DELAY
     follows = (
-        f"It is published automatically if that is before {_format(automatic_until)}, and by"
+        f"It is published automatically if that is before {format_minute(automatic_until)}, and by"
         " `retryAfterReconnect` later."
         if now < automatic_until
         else "After that, `retryAfterReconnect` publishes it."
@@ -116,11 +119,11 @@ def _outlook_of_queued(
     if paused_until is not None and paused_until > max(next_at, now):
         next_at, reason = paused_until, " Its platform allows no more requests before that."
     if progress.content_error is not None:
-        when = f"at {_format(next_at)}" if next_at > now else "when a publisher takes it"
+        when = f"at {format_minute(next_at)}" if next_at > now else "when a publisher takes it"
         return Outlook(next_at=next_at, sentence=f"It will fail {when}: {progress.content_error}")
-    waits = f"has waited for a publisher since {_format(next_at)}"
+    waits = f"has waited for a publisher since {format_minute(next_at)}"
     if progress.error_category is None:
-        will = f"will be published at {_format(next_at)}"
+        will = f"will be published at {format_minute(next_at)}"
         return Outlook(
             attempt=attempt,
             next_at=next_at,
@@ -134,12 +137,12 @@ def _outlook_of_queued(
     gives_up_at = progress.round_started_at + policy.max_age
     limit = f" of {max_attempts}" if max_attempts is not None and attempt <= max_attempts else ""
     subject = f"Attempt {attempt}{limit}" if policy.counts_attempts else "The next attempt"
-    follows = f"follows at {_format(next_at)}"
+    follows = f"follows at {format_minute(next_at)}"
     # A failure of another category may be retried, for instance one that is not counted.
     ending = (
         "Another failure like the last one is final."
         if is_last
-        else f"There is no automatic retry after {_format(gives_up_at)}."
+        else f"There is no automatic retry after {format_minute(gives_up_at)}."
     )
     return Outlook(
         attempt=attempt,
@@ -157,11 +160,11 @@ def _outlook_of_publishing(progress: Progress) -> Outlook:
     if progress.started_at is None:
         sentence = (
             "A publisher has claimed it and will start soon. Without a start until"
-            f" {_format(lease_end)}, another publisher may claim it."
+            f" {format_minute(lease_end)}, another publisher may claim it."
         )
         return Outlook(attempt=progress.round_attempts + 1, next_at=lease_end, sentence=sentence)
     sentence = (
-        f"A publisher is publishing it. Without a report until {_format(lease_end)}, its outcome is"
+        f"A publisher is publishing it. Without a report until {format_minute(lease_end)}, its outcome is"
         " unknown."
     )
     return Outlook(attempt=progress.round_attempts, next_at=lease_end, sentence=sentence)
@@ -176,7 +179,3 @@ def _outlook_of_failed(progress: Progress) -> Outlook:
         outcome=progress.outcome,
     )
     return Outlook(sentence=f"It is not retried automatically. {diagnosis.fix}")
-
-
-def _format(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -58,6 +58,10 @@ class RetryPolicy:
             backoff = min(backoff * self.factor, self.cap)
         return backoff
 
+    def draw_backoff(self, failures: int, number: float) -> timedelta:
+        """Return half of the maximum backoff for the number 0, up to all of it for 1, in whole ms."""
+        return self.max_backoff(failures) * ((1 + number) / 2) // _MILLISECOND * _MILLISECOND
+
     def wait(self, backoff: timedelta, retry_after: timedelta | None) -> timedelta:
         """Return the wait for a drawn backoff and the platform's Retry-After, rounded up to 1 ms."""
         if not self.heeds_retry_after:
@@ -90,6 +94,15 @@ class RetryPolicies:
         kind = NOT_SENT if is_limited_by_age else category
         exceptions = self.by_platform.get(platform, {})
         return exceptions.get(kind) or self.by_kind[kind]
+
+    def max_wait_for_server(self, platform: str) -> timedelta:
+        """Return the time for which a post waits to be sent, from the start of its round of attempts."""
+        return self.policy_for(platform, ErrorCategory.TRANSIENT, not_sent=True).max_age
+
+    @property
+    def shortest_wait_for_server(self) -> timedelta:
+        """Return the shortest of these times of all platforms."""
+        return min(map(self.max_wait_for_server, ("", *self.by_platform)))
 
 
 NO_RETRY = RetryPolicy(max_attempts=1)
@@ -133,13 +146,8 @@ def next_retry(
     """
     if policy.is_exhausted(counted_attempts):
         return None
-    retry_at = now + policy.wait(_draw(policy.max_backoff(failures), random()), retry_after)
+    retry_at = now + policy.wait(policy.draw_backoff(failures, random()), retry_after)
     return retry_at if retry_at <= round_started_at + policy.max_age else None
-
-
-def _draw(max_backoff: timedelta, number: float) -> timedelta:
-    """Return half of the backoff for the number 0, up to all of it for 1, in whole milliseconds."""
-    return max_backoff * ((1 + number) / 2) // _MILLISECOND * _MILLISECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +176,10 @@ def preview_schedule(policy: RetryPolicy, retry_after: timedelta | None) -> Retr
     waits: list[PlannedWait] = []
     shortest_total = timedelta()
     while not policy.is_exhausted(len(waits) + 1):
-        backoff = policy.max_backoff(len(waits) + 1)
+        failures = len(waits) + 1
         wait = PlannedWait(
-            policy.wait(_draw(backoff, 0), retry_after), policy.wait(backoff, retry_after)
+            policy.wait(policy.draw_backoff(failures, 0), retry_after),
+            policy.wait(policy.max_backoff(failures), retry_after),
         )
         shortest_total += wait.earliest
         if shortest_total > policy.max_age:

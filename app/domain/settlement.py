@@ -114,6 +114,8 @@ class RetryDecider:
     policies: RetryPolicies
     random: Callable[[], float]
     """Returns a number from 0 to below 1."""
+    has_backoff: bool = True
+    """False for a destination that waits for a circuit breaker, and is due as soon as that closes."""
 
     def state_after_failure(
         self, state: DestinationState, history: History, failure: Failure, now: datetime
@@ -135,6 +137,8 @@ class RetryDecider:
         )
         if retry_at is None:
             return failed(state, failure, now)
+        if failure.not_sent and not self.has_backoff:
+            retry_at = now
         # A publisher with its own queue may call the platform before the due time.
         return retry_scheduled(state, failure, max(retry_at, state.due_at or retry_at))
 

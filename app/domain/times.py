@@ -42,6 +42,11 @@ def format_instant(instant: datetime) -> str:
     return f"{instant.isoformat(timespec='milliseconds')[:-6]}Z"
 
 
+def format_minute(instant: datetime) -> str:
+    """Format as `2026-04-15 14:30 UTC`, for sentences."""
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
 def parse_instant(text: str, argument: str | None = None) -> datetime:
     """Parse an ISO 8601 time with `Z`, an offset, or neither (= UTC); a plain date is its midnight.
 

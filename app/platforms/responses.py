@@ -23,6 +23,7 @@ from app.platforms.protocol import (
     OutcomeUnknown,
     PlatformCallError,
 )
+from app.platforms.server_contacts import record_failure, record_status
 
 RefusalReader: TypeAlias = Callable[[OutboundResponse], NotPublished | None]
 """Function that returns the error of a response that it recognises; None lets the HTTP status decide."""
@@ -67,9 +68,11 @@ async def send(
     try:
         response = await client.send(request)
     except OutboundError as error:
+        record_failure(request.url, error.reason, may_have_been_sent=error.may_have_been_sent)
         if error.may_have_been_sent:
             raise OutcomeUnknown(error.message) from error
         raise _not_sent_error(error) from error
+    record_status(request.url, response.status)
     if rate_limit is not None:
         rate_limit.remaining = remaining_calls(response, now)
     if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:

@@ -10,7 +10,9 @@ from uuid import UUID
 
 from app.db.core.database import Database, Reader
 from app.db.repositories.attempts import attempts_by_destination_id
+from app.db.repositories.circuit_breakers import outages_by_account_id
 from app.db.repositories.claims import (
+    ClaimableAccount,
     ClaimableDestination,
     ClaimableWorkspace,
     ClaimGroup,
@@ -19,15 +21,19 @@ from app.db.repositories.claims import (
     lock_destinations,
     workspaces_to_claim_from,
 )
+from app.domain.account_commands import fail_after_outage
 from app.domain.accounts import Account, AccountPublisher, blocking_reason
+from app.domain.circuit_breakers import AccountServer, ServerKey
 from app.domain.destinations import Destination, DestinationState, is_held_on
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import AccountId, DestinationId, IdFactory, WorkspaceId
 from app.domain.leases import Lease
 from app.domain.operations import CLAIM_DESTINATIONS, CLAIM_VERIFICATIONS
 from app.domain.posts import Post
+from app.domain.retry_policy import RetryPolicies
 from app.domain.times import Clock
 from app.domain.transitions import claimed, content_rejected, verification_claimed
+from app.services.circuit_breakers import begin_probe
 from app.services.post_contents import find_content_errors
 from app.services.unit_of_work import Publisher, UnitOfWork, run_in_transaction
 
@@ -82,6 +88,8 @@ class Claim:
     post: Post
     destination: Destination
     account: Account
+    server: AccountServer | None
+    """Breakers that the claim has passed; None before a worker has published on the account."""
     last_attempt_start: AttemptStart | None
     """Start of the attempt to verify; None if none is logged."""
 
@@ -110,6 +118,8 @@ class ClaimService:
 
     None for clients of the API, whose accounts have no credentials here.
     """
+    policies: RetryPolicies
+    """Decide how long a destination waits for a server that does not answer."""
     new_id: IdFactory
     clock: Clock
 
@@ -167,12 +177,37 @@ class ClaimService:
         if not accounts:
             return []
 
+        servers = {account.id: account.server for account in accounts}
+
         async def work(uow: UnitOfWork) -> list[Claim]:
-            destinations = await self._lock(queue, _rotate(accounts, random_id), limit, uow)
-            return await self._lease(request, queue, destinations, uow)
+            rotated = _rotate(accounts, random_id)
+            probes = await self._lock_probes(queue, rotated, limit, uow)
+            others = [account.id for account in rotated if not account.needs_probe]
+            locked = await self._lock(queue, others, limit - len(probes), uow)
+            return await self._lease(request, queue, [*probes, *locked], servers, uow)
 
         write_context = self.publisher.write_context(workspace.id, queue.operation, now)
         return await run_in_transaction(self.database, write_context, work)
+
+    async def _lock_probes(
+        self, queue: _Queue, accounts: Sequence[ClaimableAccount], limit: int, uow: UnitOfWork
+    ) -> list[ClaimableDestination]:
+        """Lock one destination for each open breaker whose probe is due."""
+        probes: list[ClaimableDestination] = []
+        probed_servers: set[ServerKey] = set()
+        for account_id, server in accounts:
+            if len(probes) == limit:
+                break
+            if server is None or not server.needs_probe:
+                continue
+            if server.server_is_open and server.key in probed_servers:
+                continue
+            locked = await self._lock(queue, [account_id], 1, uow)
+            if locked and await begin_probe(uow.session, account_id, server, uow.write_context.now):
+                probes += locked
+                if server.key is not None:
+                    probed_servers.add(server.key)
+        return probes
 
     async def _lock(
         self, queue: _Queue, account_ids: Sequence[AccountId], limit: int, uow: UnitOfWork
@@ -203,11 +238,13 @@ class ClaimService:
         request: ClaimRequest,
         queue: _Queue,
         destinations: Sequence[ClaimableDestination],
+        servers: Mapping[AccountId, AccountServer | None],
         uow: UnitOfWork,
     ) -> list[Claim]:
         """Lease the locked destinations, except if the account cannot post any more, or holds them.
 
-        Those that would be published, but whose content does not fit their platform, fail instead.
+        Those that would be published, but whose content does not fit their platform, or that have waited too
+        long for their server, fail instead.
         """
         now = uow.write_context.now
         expires_at = now + request.lease_duration
@@ -222,6 +259,8 @@ class ClaimService:
                     for each in destinations
                 ],
             )
+        probed = [id_ for id_ in accounts if (server := servers[id_]) and server.needs_probe]
+        outages = await outages_by_account_id(uow.reader, probed) if queue is _DUE else {}
         leases: list[Lease] = []
         for account_id, post_id, destination_id in destinations:
             account, state = accounts[account_id], posts[post_id].destination(destination_id).state
@@ -230,6 +269,14 @@ class ClaimService:
                 or is_held_on(state, account.reconnection)
             ):
                 continue
+            if account_id in outages:
+                max_wait = self.policies.max_wait_for_server(account.platform)
+                post = fail_after_outage(
+                    posts[post_id], account_id, outages[account_id], max_wait, now
+                )
+                if post is not posts[post_id]:
+                    posts[post_id] = post
+                    continue
             if destination_id in content_errors:
                 state = content_rejected(state, content_errors[destination_id], now)
             else:
@@ -246,7 +293,8 @@ class ClaimService:
             post = posts[lease.post_id]
             destination = post.destination(lease.destination_id)
             account, start = accounts[destination.account_id], starts.get(destination.id)
-            claims.append(Claim(lease, expires_at, post, destination, account, start))
+            server = servers[account.id]
+            claims.append(Claim(lease, expires_at, post, destination, account, server, start))
         return claims
 
 

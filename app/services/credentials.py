@@ -16,6 +16,7 @@ import structlog
 
 from app.db.repositories import credentials as credential_rows
 from app.db.repositories.account_pauses import delete_pause
+from app.db.repositories.circuit_breakers import delete_account_breaker
 from app.domain.accounts import Account, AccountPublisher, stored_user_ids
 from app.domain.attempts import MAX_MESSAGE_LENGTH, MAX_RETRY_AFTER
 from app.domain.credentials import AUTHORIZATION, CODE, REFERENCE, NewCredentials
@@ -92,6 +93,7 @@ async def store_credentials(uow: UnitOfWork, account: Account, to_set: Credentia
         is_verified=to_set.identity is not None,
     )
     await delete_pause(uow.session, account.id)
+    await delete_account_breaker(uow.session, account.id)
 
 
 @dataclass(frozen=True, slots=True)

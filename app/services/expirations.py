@@ -23,17 +23,23 @@ from app.db.repositories.accounts import (
     posts_with_ended_waits,
 )
 from app.db.repositories.checkpoints import delete_old_checkpoints, has_old_checkpoints
+from app.db.repositories.circuit_breakers import (
+    accounts_waiting_for_servers,
+    outages_by_account_id,
+    posts_waiting_for_server,
+)
 from app.db.repositories.claims import expired_leases
 from app.db.repositories.events import delete_events, oldest_events
 from app.db.repositories.idempotency_keys import delete_expired_idempotency_keys, find_expiry_cutoff
 from app.db.repositories.webhook_deliveries import delete_deliveries, old_deliveries
 from app.db.repositories.webhooks import deleted_webhooks_without_deliveries, remove_webhooks
 from app.db.repositories.workspaces import list_workspaces
-from app.domain.account_commands import fail_due_on_blocked_account
+from app.domain.account_commands import fail_after_outage, fail_due_on_blocked_account
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import AccountId, PostId, WorkspaceId
-from app.domain.operations import FAIL_WITHOUT_ACCESS, LOSE_LEASE
+from app.domain.operations import FAIL_WITHOUT_ACCESS, FAIL_WITHOUT_SERVER, LOSE_LEASE
 from app.domain.reports import expire_lease
+from app.domain.retry_policy import RetryPolicies
 from app.domain.times import Clock
 from app.services.accounts import get_account_for_update
 from app.services.periodic import run_periodically
@@ -61,11 +67,12 @@ logger = structlog.stdlib.get_logger(__name__)
 
 @asynccontextmanager
 async def run_expirations(
-    database: Database, clock: Clock, *, interval: timedelta
+    database: Database, clock: Clock, policies: RetryPolicies, *, interval: timedelta
 ) -> AsyncIterator[None]:
     """Settle expired leases and fail due posts on blocked accounts, both at every interval.
 
-    Also fails what has waited too long for a reconnection, at most every WAIT_EXPIRATION_INTERVAL.
+    Also fails what has waited too long for a reconnection or for a server, at most every
+    WAIT_EXPIRATION_INTERVAL.
     """
     async with (
         run_periodically(
@@ -81,6 +88,11 @@ async def run_expirations(
         run_periodically(
             "fail_ended_waits",
             lambda: fail_ended_waits(database, clock()),
+            interval=max(interval, WAIT_EXPIRATION_INTERVAL),
+        ),
+        run_periodically(
+            "fail_after_outages",
+            lambda: fail_after_outages(database, clock(), policies),
             interval=max(interval, WAIT_EXPIRATION_INTERVAL),
         ),
     ):
@@ -172,6 +184,51 @@ async def _fail_batch(
                 for post in posts.values()
             ]
         )
+
+    await run_in_transaction(database, write_context, work)
+
+
+async def fail_after_outages(database: Database, now: datetime, policies: RetryPolicies) -> None:
+    """Fail posts of all workspaces that have waited too long for a server that does not answer."""
+    accounts = await accounts_waiting_for_servers(
+        database.all_workspaces,
+        now,
+        started_until=now - policies.shortest_wait_for_server,
+        limit=MAX_TRANSACTIONS_PER_RUN,
+    )
+    await _run_each(
+        _fail_after_outage(
+            database,
+            WriteContext.without_actor(row.workspace_id, FAIL_WITHOUT_SERVER, now),
+            row.id,
+            policies.max_wait_for_server(row.platform),
+        )
+        for row in accounts
+    )
+
+
+async def _fail_after_outage(
+    database: Database, write_context: WriteContext, account_id: AccountId, max_wait: timedelta
+) -> None:
+    async def work(uow: UnitOfWork) -> None:
+        now = uow.write_context.now
+        ids = await posts_waiting_for_server(
+            uow.reader,
+            account_id,
+            now,
+            started_until=now - max_wait,
+            limit=MAX_POSTS_PER_TRANSACTION,
+        )
+        posts = await uow.load_posts_for_update(ids)
+        outages = await outages_by_account_id(uow.reader, [account_id])
+        if account_id in outages:
+            outage = outages[account_id]
+            await uow.save_posts(
+                [
+                    fail_after_outage(post, account_id, outage, max_wait, now)
+                    for post in posts.values()
+                ]
+            )
 
     await run_in_transaction(database, write_context, work)
 

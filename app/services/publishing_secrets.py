@@ -19,7 +19,12 @@ from app.db.repositories.credentials import (
     store_refreshed,
 )
 from app.domain.accounts import Account
-from app.domain.credentials import MAX_CHECKPOINT_BYTES, NO_CREDENTIALS, EncryptedData
+from app.domain.credentials import (
+    MAX_CHECKPOINT_BYTES,
+    NO_CREDENTIALS,
+    EncryptedData,
+    refresh_wait,
+)
 from app.domain.destinations import ErrorCategory
 from app.domain.errors import InvalidInput, LeaseLost, ServiceUnavailable
 from app.domain.ids import AccountId, DestinationId, WorkspaceId
@@ -129,7 +134,8 @@ class AccountSecrets:
         """Return values newer than the rejected ones, which are stored before they are returned.
 
         Only one process calls `request_new`; the others wait for its result. If it fails, so do they. If it
-        stops, the first of the others takes over when its lease has expired.
+        stops, the first of the others takes over when its lease has expired. Raises NotPublished if the
+        account has used up its budget of refreshes.
         """
         first_fence: int | None = None
         while True:
@@ -141,6 +147,8 @@ class AccountSecrets:
                 first_fence = stored.refresh_fence if has_ended else stored.refresh_fence - 1
             if has_ended and stored.refresh_fence > first_fence:
                 raise _refresh_failed("Another worker could not renew the access of the account.")
+            if not stored.is_refreshing(self._secrets.clock()):
+                self._check_budget(stored)
             fence = await self._begin(stored)
             if fence is not None:
                 return await self._renew(stored, content, fence, request_new)
@@ -173,6 +181,18 @@ class AccountSecrets:
         workspace_id, account_id = self._key
         with database_errors():
             return await find_credentials(self._secrets.database.reader(workspace_id), account_id)
+
+    def _check_budget(self, stored: StoredCredentials) -> None:
+        wait = refresh_wait(stored.refresh_budget_full_at, self._secrets.clock())
+        if wait:
+            raise NotPublished(
+                ErrorCategory.RATE_LIMITED,
+                "LOGIN_BUDGET",
+                "The account has logged in too often within a short time; its platform might refuse all"
+                " logins for a day. The post was not sent yet.",
+                retry_after=wait,
+                not_sent=True,
+            )
 
     async def _begin(self, stored: StoredCredentials) -> int | None:
         """Begin a refresh and return its number; None if another process does, or has begun one meanwhile."""

@@ -1,7 +1,7 @@
 """Report use cases: what publishers and people report about destinations, stored as transitions."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -134,9 +134,13 @@ class ReportService:
 
         return await self._run("reportPublished", lease, work)
 
-    async def report_failed(self, lease: Lease, failure: Failure) -> ReportResult:
+    async def report_failed(
+        self, lease: Lease, failure: Failure, *, waits_for_server: bool = False
+    ) -> ReportResult:
+        """Report a failure; `waits_for_server` is True if an open breaker decides about the next attempt."""
+        retry_decider = replace(self.retry_decider, has_backoff=not waits_for_server)
         return await self._report(
-            "reportFailed", lease, reports.report_failed, failure, self.retry_decider
+            "reportFailed", lease, reports.report_failed, failure, retry_decider
         )
 
     async def report_unknown(self, lease: Lease, failure: Failure) -> ReportResult:

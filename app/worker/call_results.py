@@ -9,6 +9,7 @@ import structlog
 
 from app.domain.account_pauses import RemainingCalls
 from app.domain.attempts import Publication, usable_publication
+from app.domain.circuit_breakers import ServerFailure
 from app.domain.destinations import ErrorCategory
 from app.domain.times import format_instant
 from app.platforms.protocol import (
@@ -17,6 +18,8 @@ from app.platforms.protocol import (
     OutcomeUnknown,
     PublishRequest,
 )
+from app.platforms.server_contacts import ServerContacts
+from app.services.claims import Claim, claim_log_fields
 from app.worker.context import WorkerContext
 
 _CAN_REPEAT_TIMEOUT = timedelta(seconds=5)
@@ -53,6 +56,32 @@ async def can_repeat(context: WorkerContext, request: PublishRequest) -> bool:
             "idempotency of platform not read", account_id=request.account.id, exc_info=True
         )
         return True
+
+
+async def record_contacts(context: WorkerContext, claim: Claim, contacts: ServerContacts) -> bool:
+    """Report to the circuit breakers how the servers of an attempt answered, if any was called.
+
+    Returns True if the destination has to wait for a breaker that is open now.
+    """
+    origin, account = contacts.last_origin, claim.account
+    workspace_id, server = claim.lease.workspace_id, claim.server
+    breakers, connectivity = context.breakers, context.connectivity
+    try:
+        failure = None if origin is None else contacts.results[origin]
+        if origin is not None and failure is None:
+            connectivity.record_answer(origin)
+            await breakers.record_success(workspace_id, account, server, origin)
+        elif (
+            origin is not None
+            and failure is not None
+            and (failure is not ServerFailure.UNREACHABLE or await connectivity.has_network(origin))
+        ):
+            return await breakers.record_failure(workspace_id, account, server, origin, failure)
+        elif server is not None and server.needs_probe:
+            await breakers.release_probe(workspace_id, account, server)
+    except Exception:  # the database is unavailable; the report is more important
+        logger.warning("server contact not stored", **claim_log_fields(claim), exc_info=True)
+    return False
 
 
 async def pause_account_if_limited(

@@ -17,11 +17,13 @@ from app.domain.ids import IdFactory
 from app.observability.outages import Outage
 from app.platforms.protocol import PlatformAdapter
 from app.services.account_pauses import AccountPauses
+from app.services.circuit_breakers import CircuitBreakers
 from app.services.claims import ClaimService
 from app.services.duplicate_checks import DuplicateCheckService
 from app.services.publishing_secrets import PublishingSecrets
 from app.services.reports import ReportService
 from app.services.unit_of_work import Publisher
+from app.worker.connectivity import Connectivity
 from app.worker.stats import WorkerStats
 
 T = TypeVar("T")
@@ -59,6 +61,8 @@ class WorkerContext:
     reports: ReportService
     secrets: PublishingSecrets
     pauses: AccountPauses
+    breakers: CircuitBreakers
+    connectivity: Connectivity
     duplicate_checks: DuplicateCheckService
     adapters: Mapping[AccountPublisher, PlatformAdapter]
     system: SystemFunctions

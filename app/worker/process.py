@@ -34,6 +34,7 @@ from app.runtime.file_limits import open_file_limit, raise_file_limit
 from app.runtime.shutdown import CLEANUP_LIMIT, limited_cleanup
 from app.services.account_pauses import AccountPauses
 from app.services.change_feed import run_change_notifier
+from app.services.circuit_breakers import WORKER_REPORT_INTERVAL, CircuitBreakers
 from app.services.claims import ClaimService
 from app.services.credential_files import CredentialFiles
 from app.services.database_clock import DatabaseClock, keep_synchronized
@@ -58,6 +59,7 @@ from app.services.stored_credential_verification import (
 from app.services.webhook_deliveries import WebhookDeliveryService
 from app.services.workspaces import load_signing_key
 from app.settings import Settings, SettingsError
+from app.worker.connectivity import Connectivity, reach_server
 from app.worker.context import OPERATOR_PUBLISHER, WorkerContext, make_system_functions
 from app.worker.duplicates import check_due
 from app.worker.stats import WorkerStats
@@ -87,8 +89,8 @@ def run_webhook_worker(settings: Settings, now: Clock) -> None:
         raise SettingsError(
             "WEBHOOKS=no leaves nothing to do for a worker that only delivers webhooks."
         )
-    _prepare_process(settings)
-    asyncio.run(_only_deliver_webhooks(settings, DatabaseClock(now)))
+    policies = _prepare_process(settings)
+    asyncio.run(_only_deliver_webhooks(settings, policies, DatabaseClock(now)))
 
 
 def describe_worker(settings: Settings) -> str:
@@ -167,7 +169,7 @@ def _prepare_process(settings: Settings) -> RetryPolicies:
 async def _publish_and_deliver_webhooks(
     settings: Settings, policies: RetryPolicies, clock: DatabaseClock
 ) -> None:
-    async with _open_connections(settings, clock) as (database, client):
+    async with _open_connections(settings, policies, clock) as (database, client):
         await require_readable_accounts(database, settings, clock())
         signing_key = await load_signing_key(settings, database)
         await _run_until_stopped(
@@ -180,8 +182,10 @@ async def _publish_and_deliver_webhooks(
         )
 
 
-async def _only_deliver_webhooks(settings: Settings, clock: DatabaseClock) -> None:
-    async with _open_connections(settings, clock) as (database, client):
+async def _only_deliver_webhooks(
+    settings: Settings, policies: RetryPolicies, clock: DatabaseClock
+) -> None:
+    async with _open_connections(settings, policies, clock) as (database, client):
         await require_readable_webhooks(database, settings)
         signing_key = await load_signing_key(settings, database)
         await _run_until_stopped(
@@ -195,7 +199,7 @@ async def _only_deliver_webhooks(settings: Settings, clock: DatabaseClock) -> No
 
 @asynccontextmanager
 async def _open_connections(
-    settings: Settings, clock: DatabaseClock
+    settings: Settings, policies: RetryPolicies, clock: DatabaseClock
 ) -> AsyncIterator[tuple[Database, OutboundClient]]:
     """Open the database, migrated, with its background tasks, and a client; limit the time to close them."""
     client = OutboundClient(settings.outbound_rules())
@@ -206,7 +210,7 @@ async def _open_connections(
             async with (
                 keep_synchronized(clock, database),
                 run_change_notifier(database, ignore_wake_up),
-                run_expirations(database, clock, interval=EXPIRATION_INTERVAL),
+                run_expirations(database, clock, policies, interval=EXPIRATION_INTERVAL),
                 client,
             ):
                 yield database, client
@@ -255,8 +259,15 @@ async def _publishing(
             lambda: record_keys(database, context.secrets.cipher, now()),
             interval=RECORD_INTERVAL,
         )
+        worker_report = run_periodically(
+            "report_worker", context.breakers.report_worker, interval=WORKER_REPORT_INTERVAL
+        )
         async with exit_together(
-            key_record, credential_verification, duplicate_check, run_in_background(worker)
+            worker_report,
+            key_record,
+            credential_verification,
+            duplicate_check,
+            run_in_background(worker),
         ):
             yield
 
@@ -271,11 +282,13 @@ def _make_context(
 ) -> WorkerContext:
     system = make_system_functions(now)
     cipher = load_cipher(settings)
+    worker_name = f"{socket.gethostname()}/{os.getpid()}"
     return WorkerContext(
         claims=ClaimService(
             database=database,
             publisher=OPERATOR_PUBLISHER,
             key_ids=cipher.key_ids,
+            policies=policies,
             new_id=system.new_id,
             clock=now,
         ),
@@ -294,6 +307,10 @@ def _make_context(
             sleep=system.sleep,
         ),
         pauses=AccountPauses(database=database, clock=now),
+        breakers=CircuitBreakers(
+            database=database, worker_name=worker_name, clock=now, random=system.random
+        ),
+        connectivity=Connectivity(database, partial(reach_server, client), system.monotonic),
         duplicate_checks=DuplicateCheckService(
             database=database, key_ids=cipher.key_ids, new_id=system.new_id, clock=now
         ),
@@ -302,7 +319,7 @@ def _make_context(
         ),
         system=system,
         stats=stats,
-        worker_name=f"{socket.gethostname()}/{os.getpid()}",
+        worker_name=worker_name,
         lease_duration=settings.worker_lease,
     )
 

@@ -26,9 +26,15 @@ from app.platforms.protocol import (
     PublishRequest,
     not_called_error,
 )
+from app.platforms.server_contacts import ServerContacts, recorded_contacts
 from app.services.claims import Claim, claim_log_fields
 from app.services.reports import ReportResult
-from app.worker.call_results import can_repeat, pause_account_if_limited, sanitize_publication
+from app.worker.call_results import (
+    can_repeat,
+    pause_account_if_limited,
+    record_contacts,
+    sanitize_publication,
+)
 from app.worker.context import WorkerContext, retry_while
 from app.worker.lease_renewal import LeaseTimer, renew_lease
 from app.worker.publish_requests import make_claim_request
@@ -48,13 +54,17 @@ async def publish(
     is_stopping: Callable[[], bool],
 ) -> None:
     """Publish a claimed destination, or release it. An unreported result is settled at lease expiry."""
+    contacts = ServerContacts()
     request = await _start(context, claim, lease_timer, is_stopping)
     if request is not None:
-        call_result = await _call_platform(context, claim, lease_timer, request)
+        with recorded_contacts() as contacts:
+            call_result = await _call_platform(context, claim, lease_timer, request)
+    waits_for_server = await record_contacts(context, claim, contacts)
+    if request is not None:
         # Together: neither waits for the other, and the report logs its result if it is abandoned.
         await asyncio.gather(
             pause_account_if_limited(context, request, call_result),
-            _report(context, claim, request, call_result),
+            _report(context, claim, request, call_result, waits_for_server=waits_for_server),
         )
 
 
@@ -128,11 +138,17 @@ async def _call_platform(
 
 
 async def _report(
-    context: WorkerContext, claim: Claim, request: PublishRequest | None, call_result: CallResult
+    context: WorkerContext,
+    claim: Claim,
+    request: PublishRequest | None,
+    call_result: CallResult,
+    *,
+    waits_for_server: bool = False,
 ) -> None:
     """Report until the result is stored, rejected, or the shutdown timeout has passed.
 
-    Without a request, no platform was called.
+    Without a request, no platform was called. `waits_for_server` is True if an open breaker decides about the
+    next attempt.
     """
     reported = _sanitize(context, claim, call_result)
     try:
@@ -142,7 +158,13 @@ async def _report(
             and await can_repeat(context, request)
         )
         report_result = await retry_while(
-            lambda: _send_report(context, claim, reported, may_be_repeated=may_be_repeated),
+            lambda: _send_report(
+                context,
+                claim,
+                reported,
+                may_be_repeated=may_be_repeated,
+                waits_for_server=waits_for_server,
+            ),
             context.system,
             should_retry=lambda: True,
         )
@@ -187,11 +209,18 @@ def _sanitize(context: WorkerContext, claim: Claim, call_result: CallResult) -> 
 
 
 async def _send_report(
-    context: WorkerContext, claim: Claim, call_result: CallResult, *, may_be_repeated: bool
+    context: WorkerContext,
+    claim: Claim,
+    call_result: CallResult,
+    *,
+    may_be_repeated: bool,
+    waits_for_server: bool,
 ) -> ReportResult:
     reports, lease = context.reports, claim.lease
     if isinstance(call_result, NotPublished):
-        return await reports.report_failed(lease, _to_failure(call_result))
+        return await reports.report_failed(
+            lease, _to_failure(call_result), waits_for_server=waits_for_server
+        )
     if isinstance(call_result, Publication):
         return await reports.report_published(lease, call_result, may_be_repeated=may_be_repeated)
     return await reports.report_unknown(lease, _unknown_outcome_failure(call_result))

@@ -8,8 +8,14 @@ from app.domain.attempts import Publication
 from app.domain.errors import InvalidInput, RequestError
 from app.domain.verification import VerificationFinding
 from app.platforms.protocol import LookupFailure, PublishRequest
+from app.platforms.server_contacts import recorded_contacts
 from app.services.claims import Claim, claim_log_fields
-from app.worker.call_results import can_repeat, pause_account_if_limited, sanitize_publication
+from app.worker.call_results import (
+    can_repeat,
+    pause_account_if_limited,
+    record_contacts,
+    sanitize_publication,
+)
 from app.worker.context import WorkerContext, retry_while
 from app.worker.lease_renewal import LeaseTimer
 from app.worker.publish_requests import make_claim_request
@@ -34,7 +40,9 @@ async def verify_outcome(context: WorkerContext, claim: Claim, lease_timer: Leas
     start = claim.last_attempt_start
     started_at = claim.destination.created_at if start is None else start.started_at
     request = make_claim_request(context, claim, claim.destination, started_at, lease_timer)
-    lookup = await _look_up(context, claim, request)
+    with recorded_contacts() as contacts:
+        lookup = await _look_up(context, claim, request)
+    await record_contacts(context, claim, contacts)
     if lookup is None:
         logger.info("verification skipped, lease expired", **claim_log_fields(claim))
         return

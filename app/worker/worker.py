@@ -79,8 +79,9 @@ class Worker:
         while not self._is_stopping:
             self._wakeup.clear()
             with self._claim_outage.suppress():
-                await self._start_outcome_verifications()
-                await self._start_publishing()
+                if await self._context.connectivity.may_claim():
+                    await self._start_outcome_verifications()
+                    await self._start_publishing()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wakeup.wait(), self._poll_interval.total_seconds())
 

@@ -10,6 +10,7 @@ from sqlalchemy import TextClause, select, text, update
 from app.db.core.database import Database
 from app.db.core.write_session import AllWorkspacesWriteSession
 from app.db.models import (
+    AccountBreaker,
     AccountCredentials,
     AccountPause,
     Base,
@@ -17,7 +18,9 @@ from app.db.models import (
     DuplicateCheck,
     Event,
     IdempotencyKey,
+    LiveWorker,
     PublishEvidence,
+    ServerBreaker,
     Session,
     Webhook,
     WebhookDelivery,
@@ -26,7 +29,9 @@ from app.db.models import (
     Workspace,
 )
 from app.db.tools.invariants import RULES
+from app.domain.accounts import AccountPublisher
 from app.domain.attempts import AttemptKind
+from app.domain.circuit_breakers import ServerFailure
 from app.domain.destinations import Outcome
 from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId, WorkspaceId
 from app.domain.webhooks.event_types import WebhookEventType
@@ -121,6 +126,7 @@ async def add_row_in_every_table(database: Database) -> Ids:
         await add_event(database, ids)
     await _add_evidence_and_deliveries(database, ids)
     await _add_encrypted_rows(database, ids)
+    await _add_breakers(database, ids)
     return ids
 
 
@@ -257,6 +263,32 @@ async def _add_encrypted_rows(database: Database, ids: Ids) -> None:
             workspace_id=ids.workspace, destination_id=ids.failed, updated_at=NOW, **encrypted
         ),
         WorkerKey(key_id="fernet-1", seen_at=NOW),
+    ]
+    await database.write_all_workspaces(lambda session: insert_objects(session, *rows))
+
+
+async def _add_breakers(database: Database, ids: Ids) -> None:
+    server: dict[str, Any] = {"publisher": AccountPublisher.MASTODON, "origin": "https://example"}
+    state: dict[str, Any] = {
+        "failures": 3,
+        "failing_since": NOW,
+        "last_failed_at": NOW,
+        "is_open": True,
+        "open_until": NOW,
+        "failed_probes": 1,
+    }
+    rows = [
+        AccountBreaker(
+            workspace_id=ids.workspace,
+            account_id=ids.account,
+            failure=ServerFailure.NO_ANSWER,
+            worker="worker-1",
+            is_of_several_workers=True,
+            **server,
+            **state,
+        ),
+        ServerBreaker(**server, **state),
+        LiveWorker(name="worker-1", seen_at=NOW),
     ]
     await database.write_all_workspaces(lambda session: insert_objects(session, *rows))
 

@@ -17,6 +17,7 @@ from app.domain.idempotency import IdempotencyKey
 from app.domain.ids import AccountId, PostId, WorkspaceId
 from app.domain.leases import Lease
 from app.domain.post_commands import NewPost, PostUpdate
+from app.domain.retry_policy import DEFAULT_POLICIES
 from app.domain.verification import VerificationFinding
 from app.services.account_pauses import AccountPauses
 from app.services.claims import Claim, ClaimRequest, ClaimService
@@ -82,7 +83,12 @@ def claim_service(
     database: Database, publisher: Publisher = OPERATOR_PUBLISHER, now: datetime = NOW
 ) -> ClaimService:
     return ClaimService(
-        database=database, publisher=publisher, key_ids=None, new_id=uuid4, clock=lambda: now
+        database=database,
+        publisher=publisher,
+        key_ids=None,
+        policies=DEFAULT_POLICIES,
+        new_id=uuid4,
+        clock=lambda: now,
     )
 
 

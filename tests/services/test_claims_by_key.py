@@ -16,6 +16,7 @@ from app.db.repositories.credentials import find_credentials
 from app.db.repositories.duplicate_checks import PendingCheck, add_check
 from app.domain.accounts import AccountPublisher
 from app.domain.ids import AccountId, WorkspaceId
+from app.domain.retry_policy import DEFAULT_POLICIES
 from app.platforms.protocol import CredentialValues
 from app.services.claims import Claim, ClaimRequest, ClaimService
 from app.services.duplicate_checks import DuplicateCheckService
@@ -60,6 +61,7 @@ def worker(database: Database, cipher: SecretCipher) -> ClaimService:
         database=database,
         publisher=OPERATOR_PUBLISHER,
         key_ids=cipher.key_ids,
+        policies=DEFAULT_POLICIES,
         new_id=uuid4,
         clock=lambda: NOW,
     )

@@ -12,6 +12,7 @@ from app.db.core.database import Database
 from app.domain.api_keys import DEFAULT_SCOPES, Scope
 from app.domain.errors import InvalidApiKey, ServiceUnavailable
 from app.domain.ids import SessionId
+from app.domain.retry_policy import DEFAULT_POLICIES
 from app.domain.sessions import BoardSession, SessionToken, SignIn
 from app.maintenance import run_maintenance
 from app.runtime.fair_slots import current_caller
@@ -195,6 +196,7 @@ async def test_maintenance_prunes_sessions(signing: Signing) -> None:
         event_retention=timedelta(days=30),
         delivery_retention=timedelta(days=30),
         expiration_interval=None,
+        retry_policies=DEFAULT_POLICIES,
     ):
         async with asyncio.timeout(10):
             while (await all_rows(signing.database))["session"]:

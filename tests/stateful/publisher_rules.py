@@ -14,6 +14,7 @@ from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.external_attempts import ExternalAttempt
 from app.domain.ids import AccountId, DestinationId
 from app.domain.leases import Lease
+from app.domain.retry_policy import DEFAULT_POLICIES
 from app.domain.settlement import Receipt
 from app.domain.verification import VerificationFinding
 from app.services import reports as service
@@ -94,6 +95,7 @@ class PublisherRules(ModelMachine):
             database=self._database,
             publisher=publisher,
             key_ids=None,
+            policies=DEFAULT_POLICIES,
             new_id=uuid4,
             clock=lambda: self.model.now,
         )

@@ -28,12 +28,14 @@ from app.platforms.protocol import (
 from app.platforms.sandbox import PLATFORM_NAME, Sandbox
 from app.platforms.sandbox_store import SandboxStore
 from app.services.account_pauses import AccountPauses
+from app.services.circuit_breakers import CircuitBreakers
 from app.services.claims import ClaimService
 from app.services.credential_files import CredentialFiles
 from app.services.duplicate_checks import DuplicateCheckService
 from app.services.publishing_secrets import PublishingSecrets
 from app.services.reports import ReportService
 from app.services.secret_cipher import SecretCipher
+from app.worker.connectivity import Connectivity, Reach
 from app.worker.context import OPERATOR_PUBLISHER, SystemFunctions, WorkerContext
 from app.worker.duplicates import check_due
 from app.worker.stats import WorkerStats
@@ -100,6 +102,11 @@ class RealClock:
         await asyncio.sleep(seconds)
 
 
+async def reach_any(_origin: str) -> bool:
+    """Reach any server, as a worker with a network does."""
+    return True
+
+
 @dataclass
 class WorkerBench:
     """Dependencies and options of a test's workers."""
@@ -119,6 +126,7 @@ class WorkerBench:
     lookup_timeout: timedelta = timedelta(seconds=TIMEOUT_SECONDS)
     stats: WorkerStats = field(default_factory=WorkerStats)
     policies: RetryPolicies = IMMEDIATE_RETRIES
+    reach: Reach = reach_any
 
     def context(self, name: str = "worker-1") -> WorkerContext:
         sandbox = Sandbox(
@@ -129,6 +137,7 @@ class WorkerBench:
                 database=self.database,
                 publisher=OPERATOR_PUBLISHER,
                 key_ids=CIPHER.key_ids,
+                policies=self.policies,
                 new_id=self.new_id,
                 clock=self.clock.now,
             ),
@@ -147,6 +156,13 @@ class WorkerBench:
                 sleep=self.clock.sleep,
             ),
             pauses=AccountPauses(database=self.database, clock=self.clock.now),
+            breakers=CircuitBreakers(
+                database=self.database,
+                worker_name=name,
+                clock=self.clock.now,
+                random=lambda: 0.5,
+            ),
+            connectivity=Connectivity(self.database, self.reach, self.clock.monotonic),
             duplicate_checks=DuplicateCheckService(
                 database=self.database,
                 key_ids=CIPHER.key_ids,

@@ -56,6 +56,9 @@ S = TypeVar("S", bound=AnySelect | UpdateBase)
 WORKSPACE_TABLE = "workspace"
 """Table of the workspaces: its primary key is the workspace of a row."""
 
+SHARED_TABLES = frozenset({"server_breaker"})
+"""Tables without data of any workspace, which a SELECT inside a workspace may read without restriction."""
+
 
 class WorkspaceFilter(Protocol):
     """Function like `restrict_to_workspace`."""
@@ -70,6 +73,8 @@ def restrict_to_workspace(statement: S, workspace_id: WorkspaceIdOrParam) -> S:
     INSERT … SELECT. An upsert is restricted by the WHERE of its DO UPDATE, unless the workspace is part of
     the conflict. The new rows of an INSERT get their workspace from `set_workspace`.
 
+    A SELECT reads SHARED_TABLES as they are.
+
     A LEFT JOIN is restricted by its ON clause, which must equate the workspaces of both tables, because a
     WHERE would turn it into an inner join. Raises TypeError for what cannot be restricted: other outer
     joins, a source that is not a table with a workspace, raw SQL, and a new workspace of a stored row.
@@ -81,6 +86,8 @@ def restrict_to_workspace(statement: S, workspace_id: WorkspaceIdOrParam) -> S:
             has_subquery = True
         elif isinstance(element, Table) and (column := _workspace_column(element)) is not None:
             columns[element] = column
+        elif isinstance(statement, Select) and _is_shared(element):
+            continue
         elif _reads_other_source(element):
             raise TypeError(f"{element} cannot be read inside a workspace")
     left_joined = (
@@ -220,6 +227,10 @@ def _walk_elements(statement: AnySelect | UpdateBase) -> Iterator[ExternallyTrav
                 if not isinstance(element.table, Table):
                     raise TypeError(f"{element} cannot be read inside a workspace")
                 yield element.table
+
+
+def _is_shared(element: ExternallyTraversible) -> bool:
+    return isinstance(element, Table) and element.name in SHARED_TABLES
 
 
 def _reads_other_source(element: ExternallyTraversible) -> bool:

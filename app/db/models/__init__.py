@@ -2,7 +2,7 @@
 
 The primary key of every table starts with the workspace id, and so do foreign keys: a reference to
 another workspace cannot be stored. Exceptions are `workspace` itself, and the tables of the installation:
-`deployment`, which has one row, and `worker_key`.
+`deployment`, which has one row, `worker_key`, `live_worker` and `server_breaker`.
 
 The indexes of a table are created in the order in which they are listed, by which SQLite's planner chooses
 among equal plans. Databases have been created in this order, so a new index is added at the end.
@@ -10,6 +10,7 @@ among equal plans. Databases have been created in this order, so a new index is 
 
 from app.db.models.attempts import ATTEMPT_JOIN, Attempt, DuplicateCheck, PublishEvidence
 from app.db.models.base import Base
+from app.db.models.circuit_breakers import AccountBreaker, LiveWorker, ServerBreaker
 from app.db.models.credentials import AccountCredentials, DestinationCheckpoint, WorkerKey
 from app.db.models.destinations import ACCOUNT_JOIN, POST_JOIN, Destination
 from app.db.models.events import Event
@@ -30,6 +31,7 @@ __all__ = [
     "ATTEMPT_JOIN",
     "POST_JOIN",
     "Account",
+    "AccountBreaker",
     "AccountCredentials",
     "AccountPause",
     "ApiKey",
@@ -41,8 +43,10 @@ __all__ = [
     "DuplicateCheck",
     "Event",
     "IdempotencyKey",
+    "LiveWorker",
     "Post",
     "PublishEvidence",
+    "ServerBreaker",
     "Session",
     "Webhook",
     "WebhookDelivery",

@@ -17,6 +17,7 @@ from sqlalchemy.orm import DeclarativeBase
 from app.db.core.types import PortableUuid, StrEnumType, UtcDateTime
 from app.domain.accounts import AccountPublisher, LostAccessPolicy
 from app.domain.attempts import AttemptKind
+from app.domain.circuit_breakers import ServerFailure
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.ids import WorkspaceKind
 from app.domain.posts import PostStatus
@@ -45,6 +46,7 @@ class Base(DeclarativeBase):
         AccountPublisher: StrEnumType(AccountPublisher),
         LostAccessPolicy: StrEnumType(LostAccessPolicy),
         AttemptKind: StrEnumType(AttemptKind),
+        ServerFailure: StrEnumType(ServerFailure),
         WorkspaceKind: StrEnumType(WorkspaceKind),
         WebhookEventType: StrEnumType(WebhookEventType),
         DisabledReason: StrEnumType(DisabledReason),

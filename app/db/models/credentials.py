@@ -47,6 +47,8 @@ class AccountCredentials(Base):
     """Time at which a client set them; requests to the platform do not change it."""
     refresh_until: Mapped[datetime | None]
     refresh_fence: Mapped[int]
+    refresh_budget_full_at: Mapped[datetime | None]
+    """Time at which the budget of `domain.credentials.refresh_wait` is full again; NULL before its use."""
     verified_at: Mapped[datetime | None]
     """Time at which the platform accepted them."""
     verify_at: Mapped[datetime | None]

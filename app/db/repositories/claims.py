@@ -30,6 +30,7 @@ from app.db.models import (
     ACCOUNT_JOIN,
     POST_JOIN,
     Account,
+    AccountBreaker,
     AccountPause,
     Destination,
     Post,
@@ -37,8 +38,14 @@ from app.db.models import (
 )
 from app.db.repositories.account_filters import blocked_condition
 from app.db.repositories.checkpoints import has_unreadable_checkpoint
+from app.db.repositories.circuit_breakers import (
+    BREAKER_JOIN,
+    SERVER_IS_OPEN,
+    is_open_after,
+)
 from app.db.repositories.credentials import has_unreadable_credentials
 from app.domain.accounts import AccountPublisher
+from app.domain.circuit_breakers import AccountServer, ServerKey
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId, WorkspaceKind
 from app.domain.times import FIRST_INSTANT
 
@@ -58,6 +65,19 @@ class ClaimableWorkspace(NamedTuple):
     id: WorkspaceId
     next_account_id: AccountId
     """Larger than the number of each of its accounts."""
+
+
+class ClaimableAccount(NamedTuple):
+    """Account with destinations to claim."""
+
+    id: AccountId
+    server: AccountServer | None
+    """None before a worker has published on the account."""
+
+    @property
+    def needs_probe(self) -> bool:
+        """True if one destination may be claimed, to find out whether the server answers again."""
+        return self.server is not None and self.server.needs_probe
 
 
 class ClaimGroup(NamedTuple):
@@ -166,13 +186,13 @@ async def accounts_to_claim_from(
     key_ids: Collection[str] | None,
     rotation_start: AccountId,
     limit: int,
-) -> list[AccountId]:
+) -> list[ClaimableAccount]:
     """Return accounts with destinations to claim, from `rotation_start` so that none is always last.
 
     Leaves out accounts that cannot post, those on which all destinations are held, and those whose pause has
-    not ended, unless a client of the API publishes on them. With `key_ids`, also leaves out accounts whose
-    credentials none of the keys decrypts, and those on which all destinations wait for the key of their
-    checkpoint.
+    not ended, unless a client of the API publishes on them. Also leaves out those that wait for an open
+    breaker, until its next probe is due. With `key_ids`, also leaves out accounts whose credentials none of
+    the keys decrypts, and those on which all destinations wait for the key of their checkpoint.
 
     Costs one lookup in ix_destination_account_claimable for each account, however many destinations wait on
     it; each that waits for a key costs a lookup of its checkpoint. To verify, reads
@@ -183,9 +203,9 @@ async def accounts_to_claim_from(
         values["platforms"] = [*platforms]
     if key_ids is not None:
         values["key_ids"] = [*key_ids]
-    account_ids: list[AccountId] = []
+    accounts: list[ClaimableAccount] = []
     for comparison in (operator.ge, operator.lt):
-        if remaining := limit - len(account_ids):
+        if remaining := limit - len(accounts):
             statement = _select_accounts(
                 claim_time,
                 comparison,
@@ -193,8 +213,20 @@ async def accounts_to_claim_from(
                 has_key_ids=key_ids is not None,
             )
             rows = await reader.rows(statement, bound=rotation_start, limit=remaining, **values)
-            account_ids += [AccountId(row.id) for row in rows]
-    return account_ids
+            accounts += [ClaimableAccount(AccountId(row.id), _to_server(row)) for row in rows]
+    return accounts
+
+
+def _to_server(row: AnyRow) -> AccountServer | None:
+    if row.failures is None:
+        return None
+    key = None if row.origin is None else ServerKey(row.publisher, row.origin)
+    return AccountServer(
+        key,
+        is_failing=row.failures > 0,
+        account_is_open=row.is_open,
+        server_is_open=bool(row.server_is_open),
+    )
 
 
 @cached_statement()
@@ -206,6 +238,7 @@ def _select_accounts(
         comparison(Account.id, bindparam("bound")),
         any_of(Account.publisher, "publishers"),
         _CAN_CLAIM_ON_ACCOUNT[claim_time](has_key_ids=has_key_ids),
+        ~is_open_after(_NOW),
     ]
     if of_platforms:
         conditions.append(any_of(Account.platform, "platforms"))
@@ -214,7 +247,18 @@ def _select_accounts(
     if has_key_ids:
         conditions.append(~has_unreadable_credentials(Account.workspace_id, Account.id))
     return Statement(
-        select(Account.id).where(*conditions).order_by(Account.id).limit(bindparam("limit"))
+        select(
+            Account.id,
+            AccountBreaker.publisher,
+            AccountBreaker.origin,
+            AccountBreaker.failures,
+            AccountBreaker.is_open,
+            SERVER_IS_OPEN.label("server_is_open"),
+        )
+        .outerjoin(AccountBreaker, BREAKER_JOIN)
+        .where(*conditions)
+        .order_by(Account.id)
+        .limit(bindparam("limit"))
     )
 
 

@@ -16,7 +16,7 @@ from app.db.core.types import UtcDateTime, field_names
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import expected_values, insert_with_on_conflict, is_unchanged
 from app.db.models import AccountCredentials
-from app.domain.credentials import EncryptedData
+from app.domain.credentials import EncryptedData, spend_refresh
 from app.domain.ids import AccountId, WorkspaceId
 
 
@@ -32,6 +32,8 @@ class StoredCredentials:
     """Time at which another process may refresh them; None if no process does so now."""
     refresh_fence: int
     """Fencing token, which increases with each refresh and with each change by a client."""
+    refresh_budget_full_at: datetime | None
+    """Time at which the budget of refreshes is full again; None if it was never used."""
 
     def is_refreshing(self, now: datetime) -> bool:
         return self.refresh_until is not None and now <= self.refresh_until
@@ -67,6 +69,7 @@ async def find_credentials(reader: Reader, account_id: AccountId) -> StoredCrede
         row.set_at,
         row.refresh_until,
         row.refresh_fence,
+        row.refresh_budget_full_at,
     )
 
 
@@ -78,6 +81,7 @@ _BY_ACCOUNT = Statement(
         AccountCredentials.set_at,
         AccountCredentials.refresh_until,
         AccountCredentials.refresh_fence,
+        AccountCredentials.refresh_budget_full_at,
     ).where(AccountCredentials.account_id == bindparam("account_id"))
 )
 
@@ -147,6 +151,7 @@ async def set_credentials(
         set_at=now,
         refresh_until=None,
         refresh_fence=0,
+        refresh_budget_full_at=None,
         verified_at=now if is_verified else None,
         verify_at=now,
         verify_attempts=0,
@@ -187,7 +192,7 @@ async def begin_refresh(
     now: datetime,
     until: datetime,
 ) -> int | None:
-    """Lease the refresh of credentials until a time, and return its number.
+    """Lease the refresh of credentials until a time, charge the budget, and return the refresh's number.
 
     Return None if another process is refreshing them, or they have changed since they were seen.
     """
@@ -199,6 +204,7 @@ async def begin_refresh(
         seen_fence=seen.refresh_fence,
         now=now,
         until=until,
+        budget_full_at=spend_refresh(seen.refresh_budget_full_at, now),
     )
     return None if row is None else int(row.refresh_fence)
 
@@ -217,6 +223,7 @@ _BEGIN_REFRESH = (
     .values(
         refresh_until=bindparam("until", type_=UtcDateTime()),
         refresh_fence=AccountCredentials.refresh_fence + 1,
+        refresh_budget_full_at=bindparam("budget_full_at", type_=UtcDateTime()),
     )
     .returning(AccountCredentials.refresh_fence)
 )

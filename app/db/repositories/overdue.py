@@ -25,6 +25,7 @@ from app.db.core.statements import AllWorkspacesStatement, AnySelect
 from app.db.core.types import UtcDateTime
 from app.db.models import ACCOUNT_JOIN, Account, AccountPause, Destination, Workspace
 from app.db.repositories.account_filters import AWAITS_RECONNECTION
+from app.db.repositories.circuit_breakers import waits_for_server_after
 from app.domain.accounts import LostAccessPolicy
 from app.domain.destinations import MAX_DUE, MAX_OVERDUE, OVERDUE_AFTER, Backlog
 
@@ -40,6 +41,7 @@ def overdue_condition(cutoff: ColumnElement[datetime]) -> ColumnElement[bool]:
             Destination.round_started_at.is_not(None),
             Destination.round_started_at <= cutoff,
             ~_is_paused_after(cutoff),
+            ~waits_for_server_after(cutoff),
             ~_waited_for_reconnection_after(cutoff),
         ),
         and_(
@@ -123,6 +125,7 @@ def _select_backlog(*, is_sqlite: bool) -> AllWorkspacesStatement:
         _CUTOFF,
         bindparam("max_overdue"),
         ~_is_paused_after(_CUTOFF),
+        ~waits_for_server_after(_CUTOFF),
         ~_waited_for_reconnection_after(_CUTOFF),
         is_sqlite=is_sqlite,
     )
@@ -204,7 +207,11 @@ def _select_oldest_start(workspaces: CTE) -> AnySelect:
         _select_of_workspace(
             oldest_workspaces, _CUTOFF, Destination.claimable_at, Destination.round_started_at
         )
-        .where(~_is_paused_after(_CUTOFF), ~_waited_for_reconnection_after(_CUTOFF))
+        .where(
+            ~_is_paused_after(_CUTOFF),
+            ~waits_for_server_after(_CUTOFF),
+            ~_waited_for_reconnection_after(_CUTOFF),
+        )
         .limit(_MAX_RECENTLY_RETRIED)
         .subquery()
     )

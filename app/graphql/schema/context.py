@@ -186,6 +186,7 @@ class Context:
             database=state.database,
             publisher=self.publisher,
             key_ids=None,
+            policies=state.retry_policies,
             new_id=state.new_id,
             clock=state.clock,
         )

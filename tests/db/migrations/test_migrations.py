@@ -41,10 +41,13 @@ print("alembic" in sys.modules)
 """
 
 LATER_TABLES = (
+    "account_breaker",
     "account_pause",
     "checkpoint",
     "credential",
     "duplicate_check",
+    "live_worker",
+    "server_breaker",
     "session",
     "webhook",
     "webhook_delivery",

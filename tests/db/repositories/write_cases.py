@@ -63,7 +63,7 @@ NEW_ID = UUID(int=0x99)
 NEW_DATA = EncryptedData("fedcba9876543210", b"\x07")
 DATA = EncryptedData("0123456789abcdef", b"\x00\xff")
 
-STORED_CREDENTIALS = credentials.StoredCredentials(DATA, 1, NOW, NOW, 1)
+STORED_CREDENTIALS = credentials.StoredCredentials(DATA, 1, NOW, NOW, 1, None)
 PENDING = credentials.PendingVerification(OWN, ACCOUNT, NOW, 1)
 CHECK = duplicate_checks.PendingCheck(OWN, PUBLISHED, POST, ACCOUNT, NOW, NOW, 1)
 EVENT = Event(kind=EventKind.POST_CHANGED, values={})

@@ -1,0 +1,79 @@
+"""Records which servers answered the calls of one attempt, without a parameter in each call."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from app.domain.circuit_breakers import ServerFailure
+from app.outbound.errors import OutboundFailure
+
+_FAILURES = {
+    OutboundFailure.NAME_NOT_RESOLVED: ServerFailure.UNREACHABLE,
+    OutboundFailure.CONNECTION_FAILED: ServerFailure.UNREACHABLE,
+    OutboundFailure.TLS_FAILED: ServerFailure.UNREACHABLE,
+    OutboundFailure.TIMEOUT: ServerFailure.NO_ANSWER,
+    OutboundFailure.INVALID_RESPONSE: ServerFailure.NO_ANSWER,
+    OutboundFailure.CONNECTION_CLOSED: ServerFailure.NO_ANSWER,
+}
+"""Reasons for which a server is at fault; the others are those of the URL, or of this process."""
+
+_ANSWERS = {HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED}
+"""Statuses from 500 on that say what the server does not do, not that it fails."""
+
+
+@dataclass(slots=True)
+class ServerContacts:
+    """Servers that were called, each with the result of its last call."""
+
+    results: dict[str, ServerFailure | None] = field(default_factory=dict)
+    """By origin, in the order of the last calls; None for an answer."""
+
+    def add(self, url: str, failure: ServerFailure | None) -> None:
+        origin = url_origin(url)
+        self.results.pop(origin, None)
+        self.results[origin] = failure
+
+    @property
+    def last_origin(self) -> str | None:
+        """Server of the last call; None if no server was called."""
+        return next(reversed(self.results), None)
+
+
+_contacts: ContextVar[ServerContacts | None] = ContextVar("server_contacts", default=None)
+
+
+@contextmanager
+def recorded_contacts() -> Iterator[ServerContacts]:
+    """Record the calls of platforms inside the context, also those of tasks that begin in it."""
+    contacts = ServerContacts()
+    token = _contacts.set(contacts)
+    try:
+        yield contacts
+    finally:
+        _contacts.reset(token)
+
+
+def record_status(url: str, status: int) -> None:
+    """Record the answer of a call."""
+    if (contacts := _contacts.get()) is not None:
+        is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _ANSWERS
+        contacts.add(url, ServerFailure.NO_ANSWER if is_failure else None)
+
+
+def record_failure(url: str, reason: OutboundFailure, *, may_have_been_sent: bool) -> None:
+    """Record a call without an answer."""
+    failure = _FAILURES.get(reason)
+    if failure is None or (contacts := _contacts.get()) is None:
+        return
+    if reason is OutboundFailure.TIMEOUT and not may_have_been_sent:
+        failure = ServerFailure.UNREACHABLE
+    contacts.add(url, failure)
+
+
+def url_origin(url: str) -> str:
+    """Return scheme, host and, if the URL has one, port."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()

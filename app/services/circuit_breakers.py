@@ -1,0 +1,247 @@
+"""Circuit breakers of accounts and servers, for the workers of one database together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+import structlog
+
+from app.db.core.database import Database
+from app.db.core.write_session import AllWorkspacesWriteSession, WriteSession
+from app.db.repositories.circuit_breakers import (
+    AccountBreakerRecord,
+    begin_account_probe,
+    begin_server_probe,
+    close_breakers_on_server,
+    count_live_workers,
+    count_workspaces_on_server,
+    delete_closed_server_breakers,
+    failing_accounts,
+    find_server_breaker,
+    lock_account_breaker,
+    lock_server_breaker,
+    record_live_worker,
+    save_account_breaker,
+    save_server_breaker,
+)
+from app.domain.accounts import Account
+from app.domain.circuit_breakers import (
+    FAILURE_WINDOW,
+    PROBE_TIMEOUT,
+    AccountServer,
+    Breaker,
+    ServerFailure,
+    ServerKey,
+    shows_outage,
+)
+from app.domain.destinations import OVERDUE_AFTER
+from app.domain.ids import AccountId, WorkspaceId
+from app.domain.times import Clock, truncate_to_ms
+
+WORKER_REPORT_INTERVAL = timedelta(seconds=20)
+"""Interval at which a worker reports that it runs."""
+
+_WORKER_TIMEOUT = 3 * WORKER_REPORT_INTERVAL
+"""Time without a report after which a worker is taken for stopped."""
+
+logger = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitBreakers:
+    """Breakers of all workspaces, to which one worker reports the results of its calls."""
+
+    database: Database
+    worker_name: str
+    clock: Clock
+    random: Callable[[], float]
+    """Returns a number from 0 to below 1."""
+
+    async def record_success(
+        self,
+        workspace_id: WorkspaceId,
+        account: Account,
+        before: AccountServer | None,
+        origin: str,
+    ) -> None:
+        """Close the breaker of an account, and that of its server if this was its probe.
+
+        `before` is what the claim has read, and `origin` the server that has answered last.
+        """
+        now, server = self._now(), _server_key(account, origin)
+        if before is None or before.is_failing or before.key != server:
+            succeeded = partial(_record_success, account=account, server=server, now=now)
+            await self.database.write(workspace_id, succeeded)
+        if before is None or not before.server_is_open or before.key is None:
+            return
+        if before.key == server:
+            await self.database.write_all_workspaces(partial(_close_server, server=server, now=now))
+            logger.info("server breaker closed", **server._asdict())
+        else:
+            await self._release_server_probe(before.key, now)
+
+    async def record_failure(
+        self,
+        workspace_id: WorkspaceId,
+        account: Account,
+        before: AccountServer | None,
+        origin: str,
+        failure: ServerFailure,
+    ) -> bool:
+        """Count a failed call; return True if a breaker for which the account waits is open now."""
+        now, server = self._now(), _server_key(account, origin)
+
+        async def work(session: WriteSession) -> Breaker:
+            stored = await lock_account_breaker(session, account.id) or AccountBreakerRecord(
+                breaker=Breaker(), publisher=account.publisher, origin=None
+            )
+            is_probe = before is not None and before.account_is_open
+            breaker = stored.breaker.failed(now, self.random, is_probe=is_probe)
+            record = AccountBreakerRecord(
+                breaker=breaker,
+                publisher=account.publisher,
+                origin=server and server.origin,
+                failure=failure,
+                worker=self.worker_name,
+                is_of_several_workers=breaker.failures > 1
+                and (stored.is_of_several_workers or stored.worker != self.worker_name),
+            )
+            await save_account_breaker(session, account.id, record)
+            return breaker
+
+        breaker = await self.database.write(workspace_id, work)
+        if before is not None and before.server_is_open and before.key not in (None, server):
+            await self._release_server_probe(before.key, now)
+        if server is None:
+            return breaker.is_open
+        server_is_open = await self._record_server_failure(
+            server,
+            breaker.failing_since or now,
+            now,
+            is_probe=before is not None and before.server_is_open and before.key == server,
+        )
+        return breaker.is_open or server_is_open
+
+    async def release_probe(
+        self, workspace_id: WorkspaceId, account: Account, before: AccountServer
+    ) -> None:
+        """Allow another probe immediately, because this one called no server."""
+        now = self._now()
+        if before.server_is_open and before.key is not None:
+            await self._release_server_probe(before.key, now)
+        if before.account_is_open:
+            await self.database.write(
+                workspace_id, partial(_release_account_probe, account_id=account.id, now=now)
+            )
+
+    async def report_worker(self) -> None:
+        """Store that the worker runs."""
+        now = self._now()
+        await self.database.write_all_workspaces(
+            partial(
+                record_live_worker,
+                name=self.worker_name,
+                now=now,
+                stopped_before=now - _WORKER_TIMEOUT,
+            )
+        )
+
+    async def _record_server_failure(
+        self, server: ServerKey, failing_since: datetime, now: datetime, *, is_probe: bool
+    ) -> bool:
+        """Postpone the next probe of a server, or open its breaker; return True if it is open."""
+        reader = self.database.all_workspaces
+        if not is_probe:
+            known = await find_server_breaker(reader, server)
+            if known is not None and known.is_open:
+                return True
+            is_outage = shows_outage(
+                await failing_accounts(reader, server, now - FAILURE_WINDOW),
+                live_workers=await count_live_workers(reader, now - _WORKER_TIMEOUT),
+                workspaces_on_server=await count_workspaces_on_server(reader, server),
+            )
+            if not is_outage:
+                return False
+
+        async def work(session: AllWorkspacesWriteSession) -> bool:
+            stored = await lock_server_breaker(session, server)
+            if stored is not None and stored.is_open:
+                breaker = stored.failed(now, self.random, is_probe=is_probe)
+            elif is_probe:  # closed meanwhile
+                return False
+            else:
+                failing = Breaker(failures=1, failing_since=failing_since, last_failed_at=now)
+                breaker = failing.opened(now, self.random)
+            await save_server_breaker(session, server, breaker)
+            return True
+
+        is_open = await self.database.write_all_workspaces(work)
+        if is_open and not is_probe:
+            logger.warning("server breaker opened", **server._asdict())
+        return is_open
+
+    async def _release_server_probe(self, server: ServerKey, now: datetime) -> None:
+        async def work(session: AllWorkspacesWriteSession) -> None:
+            stored = await lock_server_breaker(session, server)
+            if stored is not None and stored.is_open:
+                await save_server_breaker(session, server, stored.released(now))
+
+        await self.database.write_all_workspaces(work)
+
+    def _now(self) -> datetime:
+        return truncate_to_ms(self.clock())
+
+
+async def begin_probe(
+    session: WriteSession, account_id: AccountId, server: AccountServer, now: datetime
+) -> bool:
+    """Make a claim on an account the probe of the breakers that are open; False if another one is."""
+    until = now + PROBE_TIMEOUT
+    if server.server_is_open and server.key is not None:
+        all_workspaces = session.all_workspaces()
+        if not await begin_server_probe(all_workspaces, server.key, now, until=until):
+            return False
+    return not server.account_is_open or await begin_account_probe(
+        session, account_id, now, until=until
+    )
+
+
+async def prune_breakers(database: Database, now: datetime) -> None:
+    """Delete the breakers of servers that no longer decide what is overdue."""
+    await database.write_all_workspaces(
+        partial(delete_closed_server_breakers, before=now - OVERDUE_AFTER)
+    )
+
+
+def _server_key(account: Account, origin: str) -> ServerKey | None:
+    return ServerKey(account.publisher, origin) if account.publisher.has_shared_servers else None
+
+
+async def _record_success(
+    session: WriteSession, *, account: Account, server: ServerKey | None, now: datetime
+) -> None:
+    stored = await lock_account_breaker(session, account.id)
+    breaker = Breaker() if stored is None else stored.breaker.succeeded(now)
+    record = AccountBreakerRecord(
+        breaker=breaker, publisher=account.publisher, origin=server and server.origin
+    )
+    await save_account_breaker(session, account.id, record)
+
+
+async def _close_server(
+    session: AllWorkspacesWriteSession, *, server: ServerKey, now: datetime
+) -> None:
+    stored = await lock_server_breaker(session, server)
+    if stored is not None:
+        await save_server_breaker(session, server, stored.succeeded(now))
+    await close_breakers_on_server(session, server, now)
+
+
+async def _release_account_probe(
+    session: WriteSession, *, account_id: AccountId, now: datetime
+) -> None:
+    stored = await lock_account_breaker(session, account_id)
+    if stored is not None and stored.breaker.is_open:
+        released = replace(stored, breaker=stored.breaker.released(now))
+        await save_account_breaker(session, account_id, released)
