@@ -11,7 +11,9 @@ from starlette.responses import JSONResponse, Response
 
 from app.db.core.database import Database
 from app.db.core.failures import describe_failure, is_storage_failure
+from app.db.repositories.circuit_breakers import count_open_breakers
 from app.db.repositories.overdue import read_backlog
+from app.domain.circuit_breakers import PROBE_TIMEOUT
 from app.domain.errors import ServiceUnavailable
 from app.domain.times import Clock
 from app.http.paths import LIVENESS_PATH, METRICS_PATH, READINESS_PATH
@@ -72,6 +74,12 @@ def probe_routes(
         monotonic,
     )
 
+    breakers = CachedRead(
+        lambda: count_open_breakers(database.all_workspaces, clock() - PROBE_TIMEOUT),
+        "open circuit breakers not counted",
+        monotonic,
+    )
+
     async def unready_reason() -> str | None:
         if is_draining():
             return _DRAINING
@@ -92,14 +100,18 @@ def probe_routes(
 
     async def metrics_page(_request: HttpRequest) -> Response:
         flush_metrics()
-        reason, current_backlog, current_unreadable = await asyncio.gather(
-            unready_reason(), backlog.get(_QUERY_TIMEOUT), unreadable.get(_QUERY_TIMEOUT)
+        reason, current_backlog, current_unreadable, current_breakers = await asyncio.gather(
+            unready_reason(),
+            backlog.get(_QUERY_TIMEOUT),
+            unreadable.get(_QUERY_TIMEOUT),
+            breakers.get(_QUERY_TIMEOUT),
         )
         page = render_metrics(
             metrics,
             is_ready=reason is None,
             backlog=current_backlog,
             unreadable=current_unreadable,
+            breakers=current_breakers,
             now=clock(),
         )
         return Response(page, headers={**_NO_STORE, "Content-Type": METRICS_CONTENT_TYPE})

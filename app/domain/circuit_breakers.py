@@ -146,6 +146,13 @@ class FailingAccount(NamedTuple):
     """True if another worker has failed too since the last success."""
 
 
+class OpenBreakers(NamedTuple):
+    """Numbers of open breakers of all workspaces for which posts wait."""
+
+    accounts: int
+    servers: int
+
+
 def shows_outage(
     failing: Sequence[FailingAccount], *, live_workers: int, workspaces_on_server: int
 ) -> bool:
@@ -181,6 +188,11 @@ class ServerOutage:
         """What does not answer, and since when."""
         server = self.host or "The publisher of the account"
         return f"{server} has not answered since {format_minute(self.since)}."
+
+    @property
+    def sentence_with_next_probe(self) -> str:
+        """What does not answer, since when, and when it is called again."""
+        return f"{self.sentence} The server is tried again at {format_minute(self.next_probe_at)}."
 
     @property
     def host(self) -> str | None:

@@ -281,18 +281,19 @@ def is_overdue(
     round_started_at: datetime | None,
     started_at: datetime | None,
     lease_expires_at: datetime | None,
-    paused_until: datetime | None,
+    waited_until: datetime | None,
     account: ReconnectionState | None,
     now: datetime,
 ) -> bool:
     """Return whether OVERDUE_AFTER has passed since a claim was possible or a started lease expired.
 
-    A manual retry keeps the past due time, so the time also counts from the start of the round, and from the
-    end of the last pause of the account, or of its wait for a reconnection.
+    A manual retry keeps the past due time, so the time also counts from the start of the round, from
+    `waited_until`, the end of the last pause of the account and of its open circuit breakers, and from the
+    end of its wait for a reconnection.
     """
     limit = now - OVERDUE_AFTER
     if claimable_at is not None:
-        if round_started_at is None or (paused_until is not None and paused_until > limit):
+        if round_started_at is None or (waited_until is not None and waited_until > limit):
             return False
         if account is not None and account.waited_after(limit, claimable_at):
             return False

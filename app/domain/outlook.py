@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.domain.accounts import MAX_AUTOMATIC_DELAY, ReconnectionState
+from app.domain.circuit_breakers import ServerOutage
 from app.domain.destinations import (
     DestinationStatus,
     ErrorCategory,
@@ -58,16 +59,18 @@ def outlook(
     now: datetime,
     *,
     paused_until: datetime | None,
+    outage: ServerOutage | None,
     account: ReconnectionState | None,
 ) -> Outlook:
     """Return the outlook of a destination at a time, by the retry policy for its last error.
 
-    `paused_until` is the end of the last pause of its account, which may be None if nothing is claimable.
+    `paused_until` is the end of the last pause of its account, and `outage` the open circuit breaker for
+    which it waits. Both may be None if nothing is claimable.
     """
     match progress.status:
         case DestinationStatus.QUEUED:
             waiting = _outlook_of_waiting(progress, account, now)
-            return waiting or _outlook_of_queued(progress, policies, paused_until, now)
+            return waiting or _outlook_of_queued(progress, policies, paused_until, outage, now)
         case DestinationStatus.PUBLISHING:
             return _outlook_of_publishing(progress)
         case DestinationStatus.PUBLISHED:
@@ -106,7 +109,11 @@ def _outlook_of_waiting(
 
 
 def _outlook_of_queued(
-    progress: Progress, policies: RetryPolicies, paused_until: datetime | None, now: datetime
+    progress: Progress,
+    policies: RetryPolicies,
+    paused_until: datetime | None,
+    outage: ServerOutage | None,
+    now: datetime,
 ) -> Outlook:
     if progress.due_at is None:
         return Outlook(sentence="Nothing happens before the draft is scheduled.")
@@ -121,6 +128,9 @@ def _outlook_of_queued(
     if progress.content_error is not None:
         when = f"at {format_minute(next_at)}" if next_at > now else "when a publisher takes it"
         return Outlook(next_at=next_at, sentence=f"It will fail {when}: {progress.content_error}")
+    if outage is not None and next_at <= max(outage.next_probe_at, now):
+        gives_up_at = progress.round_started_at + policies.max_wait_for_server(progress.platform)
+        return _outlook_in_outage(outage, attempt, gives_up_at, now)
     waits = f"has waited for a publisher since {format_minute(next_at)}"
     if progress.error_category is None:
         will = f"will be published at {format_minute(next_at)}"
@@ -150,6 +160,20 @@ def _outlook_of_queued(
         next_at=next_at,
         gives_up_at=None if is_last else gives_up_at,
         sentence=f"{subject} {follows if next_at > now else waits}.{reason} {ending}",
+    )
+
+
+def _outlook_in_outage(
+    outage: ServerOutage, attempt: int, gives_up_at: datetime, now: datetime
+) -> Outlook:
+    next_at = max(outage.next_probe_at, now)
+    return Outlook(
+        attempt=attempt,
+        next_at=next_at,
+        gives_up_at=gives_up_at,
+        sentence=f"{outage.sentence} The server is tried again at {format_minute(next_at)}, and the post"
+        " follows when it answers. It uses no attempt meanwhile. Without an answer, it fails at"
+        f" {format_minute(gives_up_at)}.",
     )
 
 

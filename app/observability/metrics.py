@@ -24,6 +24,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from app.domain.circuit_breakers import OpenBreakers
 from app.domain.credentials import UnreadableSecretCounts
 from app.domain.destinations import MAX_DUE, MAX_OVERDUE, Backlog, Outcome
 from app.domain.errors import ErrorCode
@@ -214,14 +215,15 @@ def render_metrics(
     is_ready: bool,
     backlog: Backlog | None,
     unreadable: UnreadableSecretCounts | None,
+    breakers: OpenBreakers | None,
     now: datetime,
 ) -> bytes:
     """Render the metrics of all processes as METRICS_CONTENT_TYPE.
 
-    `backlog` and `unreadable` are those of the database; None leaves their metrics out.
+    `backlog`, `unreadable` and `breakers` are those of the database; None leaves their metrics out.
     """
     current_values = CollectorRegistry()
-    current_values.register(_CurrentValuesCollector(is_ready, backlog, unreadable, now))
+    current_values.register(_CurrentValuesCollector(is_ready, backlog, unreadable, breakers, now))
     return _render_process_metrics(metrics) + generate_latest(current_values)
 
 
@@ -236,11 +238,13 @@ class _CurrentValuesCollector(Collector):
         is_ready: bool,
         backlog: Backlog | None,
         unreadable: UnreadableSecretCounts | None,
+        breakers: OpenBreakers | None,
         now: datetime,
     ) -> None:
         self._is_ready = is_ready
         self._backlog = backlog
         self._unreadable = unreadable
+        self._breakers = breakers
         self._now = now
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -265,6 +269,15 @@ class _CurrentValuesCollector(Collector):
                 "Destinations that wait, because no running worker can decrypt their checkpoint.",
                 self._unreadable.checkpoints,
             )
+        if self._breakers is not None:
+            gauge = GaugeMetricFamily(
+                "post_results_circuit_breakers_open",
+                "Accounts and servers whose calls have failed repeatedly, so that posts wait for them.",
+                labels=("scope",),
+            )
+            gauge.add_metric(("account",), self._breakers.accounts)
+            gauge.add_metric(("server",), self._breakers.servers)
+            yield gauge
         if self._backlog is None:
             return
         overdue_since = self._backlog.oldest_overdue_since or self._now

@@ -1,6 +1,9 @@
 """`GET /posts…`: lists of posts, one post, and its results. Writes are in `post_mutations`, `retries`."""
 
+from collections.abc import Sequence
+
 from app.domain.posts import DEFAULT_TIMEZONE, STATUS_BY_NAME
+from app.domain.times import format_instant
 from app.graphql.schema.connections import DEFAULT_PAGE_SIZE, MAX_OFFSET, MAX_PAGE_SIZE
 from app.http.request import HttpRequest
 from app.rest.operations import DocumentResult, JsonObject, QueryOperation, Variables
@@ -60,6 +63,16 @@ fragment Post on Post {
 """
 
 
+OUTAGES = """
+  outages: serverOutages {
+    accountIds
+    nextTryAt
+    sentence
+  }
+"""
+"""Selection of the servers for which results wait, for `show_outages`."""
+
+
 def _post_id_variable(request: HttpRequest) -> Variables:
     return {"postId": parse_post_id(request)}
 
@@ -67,9 +80,10 @@ def _post_id_variable(request: HttpRequest) -> Variables:
 def _post_results_data(result: DocumentResult) -> JsonObject:
     post = result.require("post")
     post["post_status"] = post["post_status"].lower()
+    show_outages(post["results"], result)
     for destination in post["results"]:
         destination["status"] = destination["status"].lower()
-        del destination["poll_after_seconds"]
+        del destination["poll_after_seconds"], destination["scheduled_for"]
     return post
 
 
@@ -110,6 +124,7 @@ def _list_variables(request: HttpRequest) -> Variables:
 
 def _posts_data(result: DocumentResult) -> JsonObject:
     page = result.data["posts"]
+    show_outages([each for post in page["nodes"] for each in post["destinations"]], result)
     limit, offset, total = result.variables["first"], result.variables["offset"], page["total"]
     return {
         "posts": [format_post(post) for post in page["nodes"]],
@@ -118,6 +133,32 @@ def _posts_data(result: DocumentResult) -> JsonObject:
         "limit": limit,
         "offset": offset,
     }
+
+
+def _post_data(result: DocumentResult) -> JsonObject:
+    post = result.require("post")
+    show_outages(post["destinations"], result)
+    return format_post(post)
+
+
+def show_outages(results: Sequence[JsonObject], result: DocumentResult) -> None:
+    """Show due results that wait for a server with its outage as `error`, and its next try.
+
+    So clients see why a post is late without reading its outlook.
+    """
+    outages = {
+        account_id: outage
+        for outage in result.data["outages"] or ()
+        for account_id in outage["accountIds"]
+    }
+    now = format_instant(result.now)
+    for each in results:
+        outage = outages.get(each["account_id"])
+        due_at = each["next_retry_at"] or each["scheduled_for"]
+        if outage is None or each["status"] != "QUEUED" or due_at is None or due_at > now:
+            continue
+        each["error"] = each["last_error"] = outage["sentence"]
+        each["next_retry_at"] = outage["nextTryAt"]
 
 
 def format_post(post: JsonObject) -> JsonObject:
@@ -149,9 +190,11 @@ query PostResults($postId: UUID!) {{
     post_status: status
     results: destinations {{
       ...Result
+      scheduled_for: scheduledFor
       poll_after_seconds: pollAfterSeconds
     }}
   }}
+{OUTAGES}
 }}
 {RESULT_FRAGMENT}
 """,
@@ -167,12 +210,13 @@ query Post($postId: UUID!) {{
   post(postId: $postId) {{
     ...Post
   }}
+{OUTAGES}
 }}
 {POST_FRAGMENT}
 {RESULT_FRAGMENT}
 """,
     _post_id_variable,
-    lambda result: format_post(result.require("post")),
+    _post_data,
 )
 
 LIST_POSTS = QueryOperation(
@@ -187,6 +231,7 @@ query Posts($filter: PostFilter, $orderBy: PostOrder, $first: Int, $offset: Int)
       has_more: hasNextPage
     }}
   }}
+{OUTAGES}
 }}
 {POST_FRAGMENT}
 {RESULT_FRAGMENT}

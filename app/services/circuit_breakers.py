@@ -1,13 +1,15 @@
 """Circuit breakers of accounts and servers, for the workers of one database together."""
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
 
-from app.db.core.database import Database
+from app.db.core.database import Database, Reader
+from app.db.core.statements import AnyRow
 from app.db.core.write_session import AllWorkspacesWriteSession, WriteSession
 from app.db.repositories.circuit_breakers import (
     AccountBreakerRecord,
@@ -21,6 +23,7 @@ from app.db.repositories.circuit_breakers import (
     find_server_breaker,
     lock_account_breaker,
     lock_server_breaker,
+    open_breakers,
     record_live_worker,
     save_account_breaker,
     save_server_breaker,
@@ -33,6 +36,7 @@ from app.domain.circuit_breakers import (
     Breaker,
     ServerFailure,
     ServerKey,
+    ServerOutage,
     shows_outage,
 )
 from app.domain.destinations import OVERDUE_AFTER
@@ -212,6 +216,38 @@ async def prune_breakers(database: Database, now: datetime) -> None:
     await database.write_all_workspaces(
         partial(delete_closed_server_breakers, before=now - OVERDUE_AFTER)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingAccounts:
+    """Accounts of one workspace that wait for the same server."""
+
+    outage: ServerOutage
+    platform: str
+    account_ids: Sequence[AccountId]
+
+
+async def list_outages(reader: Reader, now: datetime) -> list[WaitingAccounts]:
+    """Return what accounts of a workspace wait for, the longest outage first.
+
+    Accounts whose own breaker is open are listed together if they are on one server.
+    """
+    rows_by_account: dict[int, AnyRow] = {}
+    for row in await open_breakers(reader, now - PROBE_TIMEOUT):
+        rows_by_account.setdefault(row.account_id, row)
+    groups: defaultdict[object, list[AnyRow]] = defaultdict(list)
+    for row in rows_by_account.values():
+        groups[row.account_id if row.origin is None else (row.publisher, row.origin)].append(row)
+    return sorted(map(_to_waiting_accounts, groups.values()), key=lambda each: each.outage.since)
+
+
+def _to_waiting_accounts(rows: Sequence[AnyRow]) -> WaitingAccounts:
+    outage = ServerOutage(
+        rows[0].origin,
+        since=min(row.failing_since for row in rows),
+        next_probe_at=min(row.open_until for row in rows),
+    )
+    return WaitingAccounts(outage, rows[0].platform, [AccountId(row.account_id) for row in rows])
 
 
 def _server_key(account: Account, origin: str) -> ServerKey | None:

@@ -152,7 +152,7 @@ def test_only_unclaimed_due_posts_are_overdue(data: DemoData) -> None:
             round_started_at=state.round_started_at,
             started_at=state.started_at,
             lease_expires_at=state.lease_expires_at,
-            paused_until=None,
+            waited_until=None,
             account=None,
             now=data.now,
         )

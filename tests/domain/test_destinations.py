@@ -206,7 +206,7 @@ def test_due_day_is_in_utc(due_at: datetime, expected: date) -> None:
 def is_state_overdue(
     state: DestinationState,
     now: datetime,
-    paused_until: datetime | None = None,
+    waited_until: datetime | None = None,
     account: ReconnectionState | None = None,
 ) -> bool:
     return is_overdue(
@@ -214,7 +214,7 @@ def is_state_overdue(
         round_started_at=state.round_started_at,
         started_at=state.started_at,
         lease_expires_at=state.lease_expires_at,
-        paused_until=paused_until,
+        waited_until=waited_until,
         account=account,
         now=now,
     )
@@ -272,7 +272,7 @@ def test_running_attempt_on_a_waiting_account_is_overdue_after_its_lease() -> No
 
 
 @pytest.mark.parametrize(
-    ("state", "paused_until", "since"),
+    ("state", "waited_until", "since"),
     [
         (QUEUED, NOW + DAY, NOW + DAY),
         (QUEUED, NOW - DAY, NOW),
@@ -280,11 +280,11 @@ def test_running_attempt_on_a_waiting_account_is_overdue_after_its_lease() -> No
     ],
 )
 def test_destination_on_a_paused_account_is_overdue_five_minutes_after_the_pause(
-    state: DestinationState, paused_until: datetime, since: datetime
+    state: DestinationState, waited_until: datetime, since: datetime
 ) -> None:
     overdue_at = since + timedelta(minutes=5)
-    assert not is_state_overdue(state, overdue_at - MS, paused_until)
-    assert is_state_overdue(state, overdue_at, paused_until)
+    assert not is_state_overdue(state, overdue_at - MS, waited_until)
+    assert is_state_overdue(state, overdue_at, waited_until)
 
 
 @pytest.mark.parametrize("state", [DRAFT, PUBLISHED, FAILED])

@@ -168,7 +168,9 @@ def progress_of(state: DestinationState, platform: str = "instagram") -> Progres
 )
 def test_outlook_of_each_state(state: DestinationState, expected: Outlook) -> None:
     assert (
-        outlook(progress_of(state), DEFAULT_POLICIES, NOW, paused_until=None, account=None)
+        outlook(
+            progress_of(state), DEFAULT_POLICIES, NOW, paused_until=None, outage=None, account=None
+        )
         == expected
     )
 
@@ -181,7 +183,12 @@ def test_outlook_follows_the_policy_of_the_platform() -> None:
     )
 
     result = outlook(
-        progress_of(waiting_for_retry(), "x"), policies, NOW, paused_until=None, account=None
+        progress_of(waiting_for_retry(), "x"),
+        policies,
+        NOW,
+        paused_until=None,
+        outage=None,
+        account=None,
     )
 
     assert (result.max_attempts, result.gives_up_at) == (9, NOW + HOUR)
@@ -190,7 +197,9 @@ def test_outlook_follows_the_policy_of_the_platform() -> None:
 def test_attempt_beyond_a_lowered_limit_does_not_name_it() -> None:
     state = waiting_for_retry(RETRY_AT, attempts=6)
 
-    result = outlook(progress_of(state), DEFAULT_POLICIES, NOW, paused_until=None, account=None)
+    result = outlook(
+        progress_of(state), DEFAULT_POLICIES, NOW, paused_until=None, outage=None, account=None
+    )
 
     assert (result.attempt, result.max_attempts, result.gives_up_at) == (7, 5, None)
     assert result.sentence == (
@@ -228,7 +237,12 @@ def test_outlook_on_a_paused_account_is_the_end_of_the_pause(
     state: DestinationState, paused_until: datetime, next_at: datetime, sentence: str
 ) -> None:
     result = outlook(
-        progress_of(state), DEFAULT_POLICIES, NOW, paused_until=paused_until, account=None
+        progress_of(state),
+        DEFAULT_POLICIES,
+        NOW,
+        paused_until=paused_until,
+        outage=None,
+        account=None,
     )
 
     assert (result.next_at, result.sentence) == (next_at, sentence)
@@ -237,7 +251,9 @@ def test_outlook_on_a_paused_account_is_the_end_of_the_pause(
 def test_outlook_of_failures_before_sending_has_no_limit_of_attempts() -> None:
     state = replace(waiting_for_retry(RETRY_AT, attempts=9), not_sent=True)
 
-    result = outlook(progress_of(state), DEFAULT_POLICIES, NOW, paused_until=None, account=None)
+    result = outlook(
+        progress_of(state), DEFAULT_POLICIES, NOW, paused_until=None, outage=None, account=None
+    )
 
     assert (result.max_attempts, result.gives_up_at) == (None, NOW + DAY)
     assert result.sentence == (
@@ -300,6 +316,7 @@ def test_outlook_of_what_waits_for_a_reconnection(
         DEFAULT_POLICIES,
         NOW,
         paused_until=None,
+        outage=None,
         account=account.reconnection,
     )
     assert result.sentence == sentence

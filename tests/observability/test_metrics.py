@@ -41,7 +41,7 @@ for _ in range(int(sys.argv[1])):
 metrics.set_requests_in_progress(1)
 if sys.argv[2] == "render":
     now = datetime.now(UTC)
-    page = render_metrics(metrics, is_ready=True, backlog=None, unreadable=None, now=now)
+    page = render_metrics(metrics, is_ready=True, backlog=None, unreadable=None, breakers=None, now=now)
     sys.stdout.buffer.write(page)
 sys.stdout.flush()
 os._exit(0)  # like a kill: requests stay in progress
@@ -57,7 +57,9 @@ def samples(text: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
 
 
 def render(metrics: Metrics) -> bytes:
-    return render_metrics(metrics, is_ready=True, backlog=None, unreadable=None, now=NOW)
+    return render_metrics(
+        metrics, is_ready=True, backlog=None, unreadable=None, breakers=None, now=NOW
+    )
 
 
 READ = RequestLabels("rest", "/v1/posts", "GET", 200, None, None)
@@ -126,7 +128,9 @@ def test_current_values_are_not_summed(
 
     def current_values(is_ready: bool, backlog: Backlog | None) -> dict[str, float]:
         values = samples(
-            render_metrics(metrics, is_ready=is_ready, backlog=backlog, unreadable=None, now=NOW)
+            render_metrics(
+                metrics, is_ready=is_ready, backlog=backlog, unreadable=None, breakers=None, now=NOW
+            )
         )
         names = ("ready", "destinations_due", "destinations_overdue", "oldest_overdue_age_seconds")
         keys = {name: (f"post_results_{name}", frozenset[tuple[str, str]]()) for name in names}
@@ -182,7 +186,7 @@ metrics = Metrics(["sandbox"])
 for number in range(int(sys.argv[1]), int(sys.argv[2])):
     metrics.transition_committed(f"platform-{number}", ENDED)
 now = datetime.now(UTC)
-page = render_metrics(metrics, is_ready=True, backlog=None, unreadable=None, now=now)
+page = render_metrics(metrics, is_ready=True, backlog=None, unreadable=None, breakers=None, now=now)
 sys.stdout.buffer.write(page)
 """
 

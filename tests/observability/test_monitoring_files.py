@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.domain.circuit_breakers import OpenBreakers
 from app.domain.credentials import UnreadableSecretCounts
 from app.domain.destinations import Backlog
 from app.domain.errors import ErrorCode
@@ -70,6 +71,7 @@ def existing_label_values() -> LabelValues:
         is_ready=True,
         backlog=Backlog(0, 0, None),
         unreadable=UnreadableSecretCounts([], 0, 0, 0),
+        breakers=OpenBreakers(0, 0),
         now=NOW,
     )
     values: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
@@ -107,7 +109,7 @@ def test_every_metric_label_and_value_exists() -> None:
         name: [] for name in found
     }
     assert all("post_results_" in found[name] for name in found if name != "PostResultsDown")
-    assert (len(rules()), len(dashboard()["panels"])) == (11, 15)
+    assert (len(rules()), len(dashboard()["panels"])) == (12, 15)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,12 @@
 """Pauses of accounts by rate limits."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 
 from sqlalchemy import Insert, bindparam, delete, exists, func, select
 
-from app.db.core.conditions import any_of
 from app.db.core.database import AllWorkspacesReader, Reader
-from app.db.core.statements import AllWorkspacesStatement, AnyRow, Statement
+from app.db.core.statements import AllWorkspacesStatement, Statement
 from app.db.core.write_session import AllWorkspacesWriteSession, WriteSession
 from app.db.core.writes import insert_with_on_conflict
 from app.db.models import AccountPause, Destination
@@ -52,20 +50,6 @@ _IN_FLIGHT = Statement(
         Destination.account_id == bindparam("account_id"),
         Destination.status == DestinationStatus.PUBLISHING,
         AWAITS_OUTCOME,
-    )
-)
-
-
-async def pauses_by_account_id(
-    reader: Reader, account_ids: Sequence[AccountId]
-) -> Sequence[AnyRow]:
-    """Return the pauses of the accounts that have one, also those that are over."""
-    return await reader.rows(_BY_ACCOUNT_ID, account_ids=account_ids)
-
-
-_BY_ACCOUNT_ID = Statement(
-    select(AccountPause.account_id, AccountPause.paused_until).where(
-        any_of(AccountPause.account_id, "account_ids")
     )
 )
 

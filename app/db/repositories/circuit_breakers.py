@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -40,6 +39,7 @@ from app.domain.accounts import AccountPublisher
 from app.domain.circuit_breakers import (
     Breaker,
     FailingAccount,
+    OpenBreakers,
     ServerFailure,
     ServerKey,
     ServerOutage,
@@ -152,7 +152,7 @@ def _save_statement(*, is_sqlite: bool) -> Insert:
 
 
 async def delete_account_breaker(session: WriteSession, account_id: AccountId) -> None:
-    """Close the breaker of an account whose server may have changed, and forget the server."""
+    """Close the breaker of an account whose server may have changed, and delete what is known of it."""
     await session.rows(_DELETE, account=account_id)
 
 
@@ -253,6 +253,50 @@ def _save_server_statement(*, is_sqlite: bool) -> AllWorkspacesStatement:
         set_={name: insert.excluded[name] for name in _BREAKER_COLUMNS},
     )
     return AllWorkspacesStatement(upsert, reason="servers belong to no workspace")
+
+
+async def open_breakers(reader: Reader, since: datetime) -> Sequence[AnyRow]:
+    """Return the accounts of a workspace that wait for a breaker whose next probe is not due since before.
+
+    Each row has the account with its platform and publisher, and the server, the start of the outage and the
+    time of the next probe. An account that waits for both breakers is returned twice, the server's first.
+    Served by ix_account_breaker_origin and ix_account_breaker_failing.
+    """
+    on_servers = await reader.rows(_ON_OPEN_SERVERS, since=since)
+    return [*on_servers, *await reader.rows(_OPEN_ACCOUNTS, since=since)]
+
+
+_ON_OPEN_SERVERS = Statement(
+    select(
+        AccountBreaker.account_id,
+        Account.platform,
+        AccountBreaker.publisher,
+        AccountBreaker.origin,
+        ServerBreaker.failing_since,
+        ServerBreaker.open_until,
+    )
+    .join(ServerBreaker, _OF_ACCOUNT)
+    .join(Account, BREAKER_JOIN)
+    .where(ServerBreaker.is_open.is_(True), ServerBreaker.open_until >= _SINCE)
+    .order_by(AccountBreaker.account_id)
+)
+_OPEN_ACCOUNTS = Statement(
+    select(
+        AccountBreaker.account_id,
+        Account.platform,
+        AccountBreaker.publisher,
+        AccountBreaker.origin,
+        AccountBreaker.failing_since,
+        AccountBreaker.open_until,
+    )
+    .join(Account, BREAKER_JOIN)
+    .where(
+        AccountBreaker.failures > 0,
+        AccountBreaker.is_open.is_(True),
+        AccountBreaker.open_until >= _SINCE,
+    )
+    .order_by(AccountBreaker.account_id)
+)
 
 
 async def accounts_waiting_for_servers(
@@ -427,13 +471,6 @@ _LIVE_WORKERS = AllWorkspacesStatement(
     select(func.count()).select_from(LiveWorker).where(LiveWorker.seen_at >= _SINCE),
     reason="workers belong to the installation",
 )
-
-
-class OpenBreakers(NamedTuple):
-    """Numbers of open breakers of all workspaces."""
-
-    accounts: int
-    servers: int
 
 
 async def count_open_breakers(reader: AllWorkspacesReader, since: datetime) -> OpenBreakers:

@@ -18,10 +18,10 @@ from app.db.core.paging import Page, PageRequest
 from app.db.core.statements import AnyRow
 from app.db.repositories import (
     account_failures,
-    account_pauses,
     accounts,
     api_keys,
     attempts,
+    circuit_breakers,
     credentials,
     destinations,
     failure_groups,
@@ -96,8 +96,8 @@ class Loaders:
         return _to_one_loader(self._reader, accounts.accounts_by_id, "id")
 
     @cached_property
-    def pauses_by_account_id(self) -> DataLoader[AccountId, AnyRow | None]:
-        query = account_pauses.pauses_by_account_id
+    def waits_by_account_id(self) -> DataLoader[AccountId, AnyRow | None]:
+        query = circuit_breakers.waits_by_account_id
         return _to_one_loader(self._reader, query, "account_id")
 
     @cached_property

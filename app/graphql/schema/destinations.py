@@ -10,6 +10,7 @@ import strawberry
 from strawberry import field
 
 from app.db.core.statements import AnyRow
+from app.db.repositories.circuit_breakers import outage_of, waits_until
 from app.domain import accounts as account_rules
 from app.domain import diagnosis as diagnosis_rules
 from app.domain import outlook as outlook_rules
@@ -153,8 +154,9 @@ class Destination(Node):
     )
     attempts: int = column("Number of attempts started, never reset.")
     next_retry_at: datetime | None = column(
-        "UTC time of the next automatic retry; null if none is planned. For an imported destination, the"
-        " time that the other service planned."
+        "UTC time of the next automatic retry; null if none is planned. While the account waits for its"
+        " platform or its server, `outlook` has the time of the next attempt. For an imported destination,"
+        " the time that the other service planned."
     )
     failed_at: datetime | None = column(
         "UTC time when the destination failed, or its outcome became unknown; null otherwise."
@@ -206,11 +208,13 @@ class Destination(Node):
         graphql_type=DestinationOutlook,
     )
     async def outlook(self, info: Info) -> outlook_rules.Outlook:
+        wait = await self._load_wait(info)
         return outlook_rules.outlook(
             to_record(self.row, outlook_rules.Progress),
             info.context.app_state.retry_policies,
             self.now,
-            paused_until=await self._load_paused_until(info),
+            paused_until=None if wait is None else wait.paused_until,
+            outage=None if wait is None else outage_of(wait),
             account=await self._load_reconnection(info),
         )
 
@@ -221,12 +225,11 @@ class Destination(Node):
         row = await info.context.loaders.accounts_by_id.load(AccountId(self.row.account_id))
         return None if row is None else to_record(row, ReconnectionState)
 
-    async def _load_paused_until(self, info: Info) -> datetime | None:
-        """Return the end of the last pause of the account; None if the destination cannot be claimed."""
+    async def _load_wait(self, info: Info) -> AnyRow | None:
+        """Return the pause and the breakers of the account; None if the destination cannot be claimed."""
         if self.row.claimable_at is None:
             return None
-        pause = await info.context.loaders.pauses_by_account_id.load(AccountId(self.row.account_id))
-        return None if pause is None else pause.paused_until
+        return await info.context.loaders.waits_by_account_id.load(AccountId(self.row.account_id))
 
     @sourced_field(
         "Reason why a manual retry would be refused now; null if it would be accepted, or if the post was"
@@ -262,7 +265,8 @@ class Destination(Node):
     @sourced_field(
         "True if no publisher claimed or reported the destination within five minutes after it"
         " became due or its lease expired. False while a lease is running, while a rate limit of the"
-        " platform pauses the account, and while the destination waits for a reconnection or for"
+        " platform pauses the account, and while the destination waits for a server that does not answer,"
+        " for a reconnection, or for"
         " `retryAfterReconnect`.",
         Deferred(
             columns=(
@@ -272,12 +276,13 @@ class Destination(Node):
         ),
     )
     async def is_overdue(self, info: Info) -> bool:
+        wait = await self._load_wait(info)
         return is_overdue(
             claimable_at=self.row.claimable_at,
             round_started_at=self.row.round_started_at,
             started_at=self.row.started_at,
             lease_expires_at=self.row.lease_expires_at,
-            paused_until=await self._load_paused_until(info),
+            waited_until=None if wait is None else waits_until(wait),
             account=await self._load_reconnection(info),
             now=self.now,
         )

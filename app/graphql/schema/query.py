@@ -87,6 +87,7 @@ from app.graphql.schema.permissions import HasScope, requires
 from app.graphql.schema.platforms import Platform, platforms_with_limits
 from app.graphql.schema.posts import Post, PostConnection, load_post
 from app.graphql.schema.prefetch import read_destinations, read_post, read_posts, read_totals
+from app.graphql.schema.server_outages import ServerOutage, to_server_outage
 from app.graphql.schema.viewer import ViewerDetails, build_viewer
 from app.graphql.schema.webhooks import (
     DeliveryFilter,
@@ -98,6 +99,7 @@ from app.graphql.schema.webhooks import (
     read_webhooks,
 )
 from app.services.board_counts import BoardNumbers
+from app.services.circuit_breakers import list_outages
 
 AccountFilter = Annotated[AccountFilterInput | None, argument(description="Filter for accounts.")]
 ChangeTypes = Annotated[
@@ -387,6 +389,14 @@ class Query:
     ) -> BoardNumbers:
         context = info.context
         return await context.app_state.board_counter.count(context.viewer.workspace_id, since)
+
+    @strawberry.field(
+        description="Servers that do not answer now, the longest outage first.",
+        extensions=requires(Scope.READ),
+    )
+    async def server_outages(self, info: Info) -> list[ServerOutage] | None:
+        waiting = await list_outages(info.context.reader, info.context.clock())
+        return [to_server_outage(each) for each in waiting]
 
     @strawberry.field(
         description="Counts of the posts created in a period, and of their destinations.",

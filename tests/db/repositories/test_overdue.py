@@ -64,7 +64,7 @@ async def test_backlog_agrees_with_the_rule_of_the_domain(
         round_started_at=state.round_started_at,
         started_at=state.started_at,
         lease_expires_at=state.lease_expires_at,
-        paused_until=None,
+        waited_until=None,
         account=None,
         now=NOW,
     )

@@ -1,4 +1,5 @@
-// Platforms on which almost every attempt has failed lately for several accounts: they may have an outage.
+// Servers that do not answer, by the circuit breakers of the worker; and platforms on which almost every
+// attempt of other publishers has failed lately for several accounts: they may have an outage.
 
 import { useDeferredValue } from "react";
 import { graphql, useFragment, useLazyLoadQuery, useRelayEnvironment } from "react-relay/hooks";
@@ -16,6 +17,7 @@ import { refresh, useLiveQuery } from "../../relay/live-query";
 import { count, plainNumber } from "../../text/numbers";
 import { platformName } from "../../text/reasons";
 import { MINUTE_MS } from "../../text/times";
+import { queuedResults } from "../../url/result-lists";
 import { ALL_RESULTS, resultsPath, type ResultsView } from "../../url/results";
 import { destinationFilter } from "../../url/results-filter";
 
@@ -25,6 +27,8 @@ const [STEP_MS, PERIOD_MS] = [10 * MINUTE_MS, 50 * MINUTE_MS];
 const [MIN_ATTEMPTS, MIN_ACCOUNTS] = [5, 2];
 /** Share of the attempts that fail in an outage. */
 const MIN_SHARE = 0.8;
+/** Accounts that one link names. */
+const MAX_ACCOUNTS = 100;
 /** Failures without a fault of the post or the account. */
 const CATEGORY = "TRANSIENT";
 
@@ -58,6 +62,13 @@ export function Outages({ from, to }: Period) {
 const fragment = graphql`
   fragment outages_query on Query
   @argumentDefinitions(from: { type: "DateTime!" }, to: { type: "DateTime!" }) {
+    serverOutages {
+      host
+      platform
+      since
+      nextTryAt
+      accountIds
+    }
     attempts: outcomeStats(from: $from, to: $to, groupBy: [PLATFORM, CATEGORY]) {
       buckets {
         groups {
@@ -85,21 +96,51 @@ interface OutageListProps extends Period {
 function OutageList({ from, to, fetchKey }: OutageListProps) {
   const environment = useRelayEnvironment();
   const options = { fetchKey, fetchPolicy: "store-or-network" } as const;
-  const { attempts } = useFragment<outages_query$key>(
+  const { serverOutages, attempts } = useFragment<outages_query$key>(
     fragment,
     useLazyLoadQuery<outagesQuery>(query, { from, to }, options),
   );
-  const failing = failingPlatforms(attempts);
+  const servers = serverOutages ?? [];
+  // What the worker knows about a platform is more exact than its statistics.
+  const failing = failingPlatforms(attempts).filter(
+    ({ platform }) => !servers.some((server) => server.platform === platform),
+  );
   // Without an outage once a minute only, because every open board would read it after every change.
   useLiveRefresh(() => refresh<outagesQuery>(environment, query, { from, to }), {
-    isRelevant: () => failing.length > 0,
+    isRelevant: () => failing.length + servers.length > 0,
     recheckMs: MINUTE_MS,
   });
-  return failing.map((platform) => (
-    <ArrivalSuspense key={platform.platform} fallback={null}>
-      <Outage attempts={platform} from={from} fetchKey={fetchKey} />
-    </ArrivalSuspense>
-  ));
+  return (
+    <>
+      {servers.map((server) => (
+        <ServerOutage key={`${server.platform} ${server.host ?? server.accountIds.join()}`} server={server} />
+      ))}
+      {failing.map((platform) => (
+        <ArrivalSuspense key={platform.platform} fallback={null}>
+          <Outage attempts={platform} from={from} fetchKey={fetchKey} />
+        </ArrivalSuspense>
+      ))}
+    </>
+  );
+}
+
+type Server = NonNullable<outages_query$data["serverOutages"]>[number];
+
+function ServerOutage({ server: { host, platform, since, nextTryAt, accountIds } }: { readonly server: Server }) {
+  const accounts = accountIds.length <= MAX_ACCOUNTS ? { account: accountIds } : { platform: [platform] };
+  const view = queuedResults({ ...accounts, flag: "awaitsOutcome" });
+  return (
+    <div className="card outage">
+      <p>
+        <strong>
+          {host == null ? "A publisher of your own" : <UserText text={host} />} does not answer
+        </strong>{" "}
+        (<UserText text={platformName(platform)} />) since <Time at={since} />.{" "}
+        <Link href={resultsPath(view)}>What waits on {count(accountIds.length, "account")}</Link> is published
+        when it answers, and uses no attempts until then. It is tried again at <Time at={nextTryAt} />.
+      </p>
+    </div>
+  );
 }
 
 interface Attempts {
