@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Collection, Coroutine
 from datetime import datetime, timedelta
 from itertools import count
+from random import Random
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
@@ -40,6 +41,7 @@ class ModelMachine(RuleBasedStateMachine):
         super().__init__()
         self._runner, self._database = runner, database
         self._actors = count()
+        self._random = Random(0)
         self._seq = 0
         self.workspace, self.key = self.run(self._create_workspace())
         self.model = PublishingModel(NOW, dict.fromkeys(ACCOUNTS, True))

@@ -59,9 +59,10 @@ class ModelDestination:
     def claimable_at(self) -> datetime | None:
         if self.phase == "claimed":
             return self.lease_expires_at
-        return (
-            (self.next_retry_at or self.due_at) if self.phase == "queued" and self.is_open else None
-        )
+        if self.phase != "queued" or not self.is_open or self.due_at is None:
+            return None
+        # A manual retry can be claimed from then on, after what was due before.
+        return self.next_retry_at or max(self.due_at, self.round_started_at or self.due_at)
 
     def view(self) -> tuple[object, ...]:
         """The values that `machine.view_of_post` reads from a stored destination."""

@@ -3,10 +3,12 @@
 Each command returns the error code or the receipt.
 """
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
+from uuid import UUID
 
 from tests.stateful.model import ModelDestination, ModelPost, WorkspaceModel
 
@@ -56,30 +58,18 @@ class PublishingModel(WorkspaceModel):
             for account, destination in post.destinations.items():
                 yield post, account, destination
 
-    def due_destinations(self, limit: int) -> list[ModelRow]:
-        """The next destinations to claim, oldest due time first."""
-        due = [row for row in self.all_destinations() if _is_past(row[2].claimable_at, self.now)]
-        return sorted(due, key=lambda row: (row[2].claimable_at, row[2].id))[:limit]
-
-    def verifiable_destinations(self, limit: int) -> list[ModelRow]:
-        """The next destinations to verify, oldest first."""
-        unknown = [row for row in self.all_destinations() if row[2].phase == "unknown"]
-        ready = [row for row in unknown if _is_past(row[2].verifiable_at, self.now)]
-        return sorted(ready, key=lambda row: (row[2].verifiable_at, row[2].id))[:limit]
-
-    def claim(self, limit: int, duration: timedelta) -> list[ModelRow]:
-        """Claim due destinations; those on accounts that cannot post fail instead."""
-        claimed = []
-        for post, account, destination in self.due_destinations(limit):
+    def claim(self, claimed_ids: Collection[UUID], limit: int, duration: timedelta) -> None:
+        """Claim due destinations on accounts that can post; raises AssertionError if others are claimed."""
+        due = [
+            (row, row[2].claimable_at)
+            for row in self.all_destinations()
+            if self.accounts[row[1]] and _is_past(row[2].claimable_at, self.now)
+        ]
+        for _, _, destination in _fair_claims(due, claimed_ids, limit):
             destination.next_retry_at = None
-            if self.accounts[account]:
-                destination.phase = "claimed"
-                destination.fence += 1
-                destination.lease_expires_at = self.now + duration
-                claimed.append((post, account, destination))
-            else:
-                destination.phase, destination.error_code = "failed", "AUTH"
-        return claimed
+            destination.phase = "claimed"
+            destination.fence += 1
+            destination.lease_expires_at = self.now + duration
 
     def fail_blocked(self) -> None:
         for _, account, destination in self.all_destinations():
@@ -88,11 +78,17 @@ class PublishingModel(WorkspaceModel):
                 destination.phase, destination.error_code = "failed", "AUTH"
                 destination.next_retry_at = None
 
-    def claim_verifications(self, limit: int, duration: timedelta) -> list[ModelRow]:
-        verifiable = self.verifiable_destinations(limit)
-        for _, _, destination in verifiable:
+    def claim_verifications(
+        self, claimed_ids: Collection[UUID], limit: int, duration: timedelta
+    ) -> None:
+        """Claim unknown outcomes; raises AssertionError if others are claimed."""
+        ready = [
+            (row, row[2].verifiable_at)
+            for row in self.all_destinations()
+            if row[2].phase == "unknown" and _is_past(row[2].verifiable_at, self.now)
+        ]
+        for _, _, destination in _fair_claims(ready, claimed_ids, limit):
             destination.verifiable_at = self.now + duration
-        return verifiable
 
     def start(self, lease: GrantedLease) -> str:
         if self._is_lease_lost(lease):
@@ -304,6 +300,32 @@ class PublishingModel(WorkspaceModel):
         """The round started more than `age` ago."""
         round_start = destination.round_started_at or destination.due_at
         return round_start is not None and self.now > round_start + age
+
+
+def _fair_claims(
+    ready: Sequence[tuple[ModelRow, datetime | None]], claimed_ids: Collection[UUID], limit: int
+) -> list[ModelRow]:
+    """The claimed rows: as many as possible, of each account the earliest, in equal shares of the accounts.
+
+    The first account is random, so it can have one more than another one that has more to claim.
+    """
+    claimed: list[ModelRow] = []
+    by_account: defaultdict[int, list[tuple[ModelRow, datetime | None]]] = defaultdict(list)
+    for each in ready:
+        by_account[each[0][1]].append(each)
+    counts: dict[int, int] = {}
+    for account, rows in by_account.items():
+        rows.sort(key=lambda each: (each[1], each[0][2].id))
+        first = [row for row, _ in rows if row[2].id in claimed_ids]
+        assert first == [row for row, _ in rows[: len(first)]]
+        counts[account] = len(first)
+        claimed += first
+    assert len(claimed) == len(claimed_ids) == min(limit, len(ready))
+    unsatisfied = [
+        counts[account] for account in counts if counts[account] < len(by_account[account])
+    ]
+    assert all(max(counts.values()) - count <= 1 for count in unsatisfied)
+    return claimed
 
 
 def _is_past(time: datetime | None, now: datetime) -> bool:
