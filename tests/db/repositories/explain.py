@@ -84,6 +84,8 @@ _INDEX_NAMES = {
     "sqlite_autoindex_workspace_1": "pk_workspace",
     "sqlite_autoindex_account_1": "pk_account",
     "sqlite_autoindex_account_pause_1": "pk_account_pause",
+    "sqlite_autoindex_account_breaker_1": "pk_account_breaker",
+    "sqlite_autoindex_server_breaker_1": "pk_server_breaker",
     "ix_account_publisher": "pk_account",  # begins with the primary key
     "sqlite_autoindex_api_key_1": "pk_api_key",
     "sqlite_autoindex_session_2": "uq_session_digest",

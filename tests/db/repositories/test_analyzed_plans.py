@@ -47,7 +47,7 @@ from tests.factories import NOW, add_account, add_post, add_workspace, published
 
 OVERDUE_INDEXES = {
     *("ix_destination_claimable", "ix_destination_leased"),
-    *("pk_account", "pk_account_pause"),
+    *("pk_account", "pk_account_pause", "pk_account_breaker", "pk_server_breaker"),
 }
 SELECTIVE_FILTERS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "overdue": ({"overdue": True}, OVERDUE_INDEXES),

@@ -206,7 +206,7 @@ TOTALS: dict[str, tuple[Query, set[str]]] = {
         destination_count_query(overdue=True),
         {
             *("ix_destination_claimable", "ix_destination_leased"),
-            *("pk_account", "pk_account_pause", "ix_post_deleted"),
+            *("pk_account", "pk_account_pause", "pk_account_breaker", "ix_post_deleted"),
         },
     ),
     "destinations to retry, failed lately": (
@@ -366,7 +366,8 @@ PLAN_ALTERNATIVES = {
     "destinations by lateness_ms desc, middle page": {"pk_destination"},  # too few have a lateness
     "destinations without a due time": {"sort"},  # PostgreSQL sorts by id, though all are NULL
     "destinations, status": DESTINATIONS_OF_DELETED_POSTS,
-    "destinations, overdue": DESTINATIONS_OF_DELETED_POSTS,
+    # PostgreSQL reads all servers.
+    "destinations, overdue": DESTINATIONS_OF_DELETED_POSTS | {"pk_server_breaker", "scan"},
     "destinations to retry, failed lately": {"sort"},
     "destinations to retry, of a failure group": {"sort"},
     "posts to cancel, created": {"sort"},

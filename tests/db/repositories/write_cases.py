@@ -14,6 +14,7 @@ from app.db.repositories import (
     api_keys,
     attempts,
     checkpoints,
+    circuit_breakers,
     claims,
     content_errors,
     credentials,
@@ -27,8 +28,10 @@ from app.db.repositories import (
     webhooks,
     workspaces,
 )
+from app.domain.accounts import AccountPublisher
 from app.domain.api_keys import NewApiKey, Scope
 from app.domain.attempts import Evidence, Publication
+from app.domain.circuit_breakers import Breaker
 from app.domain.credentials import EncryptedData
 from app.domain.events import Event, EventKind
 from app.domain.ids import (
@@ -64,6 +67,9 @@ NEW_DATA = EncryptedData("fedcba9876543210", b"\x07")
 DATA = EncryptedData("0123456789abcdef", b"\x00\xff")
 
 STORED_CREDENTIALS = credentials.StoredCredentials(DATA, 1, NOW, NOW, 1, None)
+BREAKER = circuit_breakers.AccountBreakerRecord(
+    breaker=Breaker(), publisher=AccountPublisher.MASTODON, origin="https://other.example"
+)
 PENDING = credentials.PendingVerification(OWN, ACCOUNT, NOW, 1)
 CHECK = duplicate_checks.PendingCheck(OWN, PUBLISHED, POST, ACCOUNT, NOW, NOW, 1)
 EVENT = Event(kind=EventKind.POST_CHANGED, values={})
@@ -216,6 +222,15 @@ async def add_workspace(session: WriteSession, _reader: Reader) -> None:
 
 CASES: Mapping[str, WriteCase] = {
     "extend_pause": lambda session, _: account_pauses.extend_pause(session, ACCOUNT, LATER),
+    "begin_account_probe": lambda session, _: circuit_breakers.begin_account_probe(
+        session, ACCOUNT, LATER, until=LATER
+    ),
+    "save_account_breaker": lambda session, _: circuit_breakers.save_account_breaker(
+        session, ACCOUNT, BREAKER
+    ),
+    "delete_account_breaker": lambda session, _: circuit_breakers.delete_account_breaker(
+        session, ACCOUNT
+    ),
     "clear_content_errors": clear_content_errors,
     "delete_pause": lambda session, _: account_pauses.delete_pause(session, ACCOUNT),
     "write_accounts": change_account,
@@ -344,6 +359,9 @@ LOCKING_CASES: Mapping[str, WriteCase] = {
     "lock_event_counter": lambda session, _: webhooks.lock_event_counter(session),
     "lock_webhooks_behind_feed": lambda session, _: webhooks.lock_webhooks_behind_feed(session),
     "lock_credentials_key": lambda session, _: credentials.lock_credentials_key(session, ACCOUNT),
+    "lock_account_breaker": lambda session, _: circuit_breakers.lock_account_breaker(
+        session, ACCOUNT
+    ),
     "lock_accounts": lambda _, reader: accounts.lock_accounts(reader, [ACCOUNT]),
     "load_posts_for_update": lambda _, reader: posts.load_posts_for_update(reader, [POST]),
     "load_post_and_attempts_for_update": lambda _, reader: posts.load_post_and_attempts_for_update(
