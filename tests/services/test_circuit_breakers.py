@@ -1,0 +1,390 @@
+"""Circuit breakers in the database: what opens and closes them, and what waits for them."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import repeat
+
+import pytest
+
+from app.db.core.database import Database
+from app.db.repositories.accounts import load_accounts
+from app.db.repositories.circuit_breakers import count_live_workers, count_open_breakers
+from app.db.repositories.overdue import read_backlog
+from app.domain.accounts import AccountPublisher
+from app.domain.circuit_breakers import OpenBreakers, ServerFailure, ServerOutage
+from app.domain.credentials import parse_credentials
+from app.domain.destinations import Backlog, DestinationStatus, ErrorCategory, Outcome
+from app.domain.ids import AccountId, PostId, WorkspaceId
+from app.domain.retry_policy import DEFAULT_POLICIES
+from app.services.accounts import set_account_credentials
+from app.services.circuit_breakers import (
+    CircuitBreakers,
+    WaitingAccounts,
+    list_outages,
+    prune_breakers,
+)
+from app.services.claims import Claim
+from app.services.credentials import prepare_credentials
+from app.services.expirations import fail_after_outages
+from tests.clients import Tenant
+from tests.credential_rows import CIPHER, VALUES
+from tests.db.all_tables import all_rows
+from tests.factories import (
+    NOW,
+    add_account,
+    add_post,
+    add_workspace,
+    queued,
+    unknown,
+    waiting_for_retry,
+)
+from tests.services.publishing_calls import (
+    claim,
+    claim_for_verification,
+    destination_states,
+    write_context,
+)
+
+MASTODON = AccountPublisher.MASTODON
+ORIGIN = "https://social.example"
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+WAIT = timedelta(seconds=11, milliseconds=250)
+"""Wait before the first probe, for the random number 0.5."""
+DUE = NOW - MINUTE
+
+
+@dataclass(frozen=True)
+class Platform:
+    """Workers on a database, and the accounts on one server."""
+
+    database: Database
+    publisher: AccountPublisher = MASTODON
+    worker: str = "worker-1"
+
+    def breakers(self, now: datetime) -> CircuitBreakers:
+        return CircuitBreakers(
+            database=self.database,
+            worker_name=self.worker,
+            clock=lambda: now,
+            random=repeat(0.5).__next__,
+        )
+
+    async def add_account(
+        self, workspace: WorkspaceId, posts: int = 1, due_at: datetime = DUE
+    ) -> AccountId:
+        account = await add_account(
+            self.database,
+            workspace,
+            platform=self.publisher.platform or "own",
+            publisher=self.publisher,
+        )
+        for _ in range(posts):
+            await add_post(self.database, workspace, {account: queued(due_at)})
+        return account
+
+    async def fail(
+        self,
+        workspace: WorkspaceId,
+        account: AccountId,
+        times: int = 1,
+        *,
+        claimed: Claim | None = None,
+        failure: ServerFailure = ServerFailure.NO_ANSWER,
+        origin: str = ORIGIN,
+        now: datetime = NOW,
+    ) -> bool:
+        """Report failed calls; return whether the account waits for a breaker."""
+        row = (await load_accounts(self.database.reader(workspace), [account]))[account]
+        server = None if claimed is None else claimed.server
+        waits = False
+        for _ in range(times):
+            waits = await self.breakers(now).record_failure(workspace, row, server, origin, failure)
+        return waits
+
+    async def succeed(
+        self, workspace: WorkspaceId, claimed: Claim, *, now: datetime = NOW, origin: str = ORIGIN
+    ) -> None:
+        await self.breakers(now).record_success(workspace, claimed.account, claimed.server, origin)
+
+    async def claim(self, now: datetime = NOW, limit: int = 100) -> list[Claim]:
+        return await claim(self.database, limit, of=self.publisher, now=now)
+
+    async def claimed_accounts(self, now: datetime = NOW) -> Counter[AccountId]:
+        return Counter(each.account.id for each in await self.claim(now))
+
+    async def open_counts(self, now: datetime = NOW) -> OpenBreakers:
+        return await count_open_breakers(self.database.all_workspaces, now)
+
+
+@pytest.fixture
+def platform(database: Database) -> Platform:
+    return Platform(database)
+
+
+async def test_account_waits_after_three_failures_and_no_other_one(
+    platform: Platform, acme: Tenant
+) -> None:
+    broken, other = [await platform.add_account(acme.workspace, posts=3) for _ in range(2)]
+    assert not await platform.fail(acme.workspace, broken, 2)
+    assert await platform.fail(acme.workspace, broken)
+
+    assert await platform.claimed_accounts() == {other: 3}
+    assert await platform.open_counts() == OpenBreakers(accounts=1, servers=0)
+    assert await list_outages(acme.database.reader(acme.workspace), NOW) == [
+        WaitingAccounts(ServerOutage(ORIGIN, NOW, NOW + WAIT), "mastodon", [broken])
+    ]
+
+
+async def test_one_probe_at_a_time_runs_until_one_succeeds(
+    platform: Platform, acme: Tenant
+) -> None:
+    account = await platform.add_account(acme.workspace, posts=4)
+    await platform.fail(acme.workspace, account, 3)
+    assert await platform.claim(NOW + WAIT - SECOND) == []
+
+    first_at = NOW + WAIT
+    claims = await asyncio.gather(*(platform.claim(first_at) for _ in range(3)))
+    ((probe,),) = [each for each in claims if each]
+    assert await platform.claim(first_at + MINUTE - SECOND) == []
+    assert await platform.fail(acme.workspace, account, claimed=probe, now=first_at)
+    second_at = first_at + 2 * WAIT
+    assert await platform.claim(second_at - SECOND) == []
+    (second,) = await platform.claim(second_at)
+    await platform.succeed(acme.workspace, second, now=second_at)
+
+    assert await platform.claimed_accounts(second_at) == {account: 2}
+    assert await platform.open_counts(second_at) == OpenBreakers(0, 0)
+
+
+async def test_probe_whose_worker_died_is_followed_by_another_one_after_a_minute(
+    platform: Platform, acme: Tenant
+) -> None:
+    account = await platform.add_account(acme.workspace, posts=2)
+    await platform.fail(acme.workspace, account, 3)
+    assert len(await platform.claim(NOW + WAIT)) == 1
+    assert len(await platform.claim(NOW + WAIT + MINUTE)) == 1
+
+
+async def test_probe_that_called_no_server_is_released(platform: Platform, acme: Tenant) -> None:
+    account = await platform.add_account(acme.workspace, posts=2)
+    await platform.fail(acme.workspace, account, 3)
+    (probe,) = await platform.claim(NOW + WAIT)
+    assert probe.server is not None
+    await platform.breakers(NOW + WAIT).release_probe(acme.workspace, probe.account, probe.server)
+    assert len(await platform.claim(NOW + WAIT)) == 1
+
+
+async def open_server(platform: Platform, workspace: WorkspaceId) -> list[AccountId]:
+    """Add four accounts on a server, of which three fail."""
+    accounts = [await platform.add_account(workspace, posts=2) for _ in range(4)]
+    (last,) = [each for each in await platform.claim(limit=4) if each.account.id == accounts[3]]
+    await platform.succeed(workspace, last)
+    for account, waits in zip(accounts, (False, False, True), strict=False):
+        assert await platform.fail(workspace, account) is waits
+    return accounts
+
+
+async def test_server_fails_for_all_its_accounts_and_recovers_for_all_at_once(
+    platform: Platform, acme: Tenant
+) -> None:
+    accounts = await open_server(platform, acme.workspace)
+    assert await platform.claim() == []
+    outage = ServerOutage(ORIGIN, NOW, NOW + WAIT)
+    assert await list_outages(acme.database.reader(acme.workspace), NOW) == [
+        WaitingAccounts(outage, "mastodon", accounts)
+    ]
+    assert await platform.open_counts() == OpenBreakers(accounts=0, servers=1)
+
+    claims = await asyncio.gather(*(platform.claim(NOW + WAIT) for _ in range(3)))
+    ((probe,),) = [each for each in claims if each]
+    assert await platform.claim(NOW + WAIT) == []
+    await platform.succeed(acme.workspace, probe, now=NOW + WAIT)
+
+    claimed = await platform.claimed_accounts(NOW + WAIT)
+    assert sum(claimed.values()) == 3
+    assert claimed + Counter([probe.account.id]) == Counter(accounts)
+    assert await list_outages(acme.database.reader(acme.workspace), NOW + WAIT) == []
+
+
+async def test_failed_probe_of_a_server_postpones_the_next_one(
+    platform: Platform, acme: Tenant
+) -> None:
+    await open_server(platform, acme.workspace)
+    (probe,) = await platform.claim(NOW + WAIT)
+    assert await platform.fail(acme.workspace, probe.account.id, claimed=probe, now=NOW + WAIT)
+    assert await platform.claim(NOW + 3 * WAIT - SECOND) == []
+    assert len(await platform.claim(NOW + 3 * WAIT)) == 1
+
+
+async def test_checks_of_unknown_outcomes_wait_for_the_server_too(
+    platform: Platform, acme: Tenant
+) -> None:
+    account = await platform.add_account(acme.workspace, posts=0)
+    for _ in range(2):
+        await add_post(acme.database, acme.workspace, {account: unknown(due_at=NOW - HOUR)})
+    await platform.fail(acme.workspace, account, 3)
+
+    async def claimed(now: datetime) -> int:
+        return len(await claim_for_verification(acme.database, of=MASTODON, now=now))
+
+    assert [await claimed(NOW), await claimed(NOW + WAIT), await claimed(NOW + WAIT)] == [0, 1, 0]
+
+
+async def test_publishers_of_the_user_have_a_breaker_for_each_account(
+    database: Database, acme: Tenant
+) -> None:
+    own = Platform(database, AccountPublisher.WEBHOOK)
+    accounts = [await own.add_account(acme.workspace) for _ in range(5)]
+    for account in accounts[:4]:
+        await own.fail(acme.workspace, account, 9, failure=ServerFailure.UNREACHABLE)
+
+    assert await own.open_counts() == OpenBreakers(accounts=4, servers=0)
+    assert await own.claimed_accounts() == {accounts[4]: 1}
+    outages = await list_outages(database.reader(acme.workspace), NOW)
+    assert [(each.outage.host, each.account_ids) for each in outages] == [
+        (None, [account]) for account in accounts[:4]
+    ]
+
+
+async def test_hostile_workspace_stops_only_itself(platform: Platform, acme: Tenant) -> None:
+    """Its accounts fail on a shared server, its own publishers claim to be that server."""
+    hostile = await add_workspace(platform.database)
+    victim = await platform.add_account(acme.workspace, posts=2)
+    (good,) = await platform.claim(limit=1)
+    await platform.succeed(acme.workspace, good)
+    own = replace(platform, publisher=AccountPublisher.WEBHOOK)
+    for _ in range(20):
+        account = await platform.add_account(hostile)
+        await platform.fail(hostile, account, 20)
+        publisher = await own.add_account(hostile)
+        await own.fail(hostile, publisher, 20, failure=ServerFailure.UNREACHABLE)
+    for worker in ("worker-1", "worker-2"):
+        await replace(platform, worker=worker).breakers(NOW).report_worker()
+
+    assert await platform.open_counts() == OpenBreakers(accounts=40, servers=0)
+    assert await platform.claimed_accounts() == {victim: 1}
+    assert await list_outages(acme.database.reader(acme.workspace), NOW) == []
+
+
+async def test_failures_of_two_workspaces_open_the_breaker_of_their_server(
+    platform: Platform, acme: Tenant
+) -> None:
+    other = await add_workspace(platform.database)
+    accounts = [await platform.add_account(acme.workspace) for _ in range(2)]
+    for account in accounts:
+        await platform.fail(acme.workspace, account)
+    assert await platform.fail(other, await platform.add_account(other))
+
+    assert await platform.open_counts() == OpenBreakers(accounts=0, servers=1)
+    stored = (await all_rows(platform.database))["server_breaker"]
+    assert stored == [(MASTODON, ORIGIN, 1, NOW, NOW, True, NOW + WAIT, 0)]
+
+
+@pytest.mark.parametrize(("live", "servers"), [(["worker-1"], 1), (["worker-1", "worker-2"], 0)])
+async def test_connections_of_one_worker_count_only_without_another_worker(
+    platform: Platform, acme: Tenant, live: Sequence[str], servers: int
+) -> None:
+    for worker in live:
+        await replace(platform, worker=worker).breakers(NOW).report_worker()
+    account = await platform.add_account(acme.workspace)
+    await platform.fail(acme.workspace, account, 3, failure=ServerFailure.UNREACHABLE)
+    assert (await platform.open_counts()).servers == servers
+
+    second = replace(platform, worker="worker-2")
+    await second.fail(
+        acme.workspace,
+        await platform.add_account(acme.workspace),
+        failure=ServerFailure.UNREACHABLE,
+    )
+    assert (await platform.open_counts()).servers == 1
+
+
+async def test_worker_that_stopped_reporting_does_not_count(platform: Platform) -> None:
+    await platform.breakers(NOW).report_worker()
+    await replace(platform, worker="worker-2").breakers(NOW + 2 * MINUTE).report_worker()
+    assert await count_live_workers(platform.database.all_workspaces, NOW) == 1
+
+
+async def test_new_credentials_close_the_breaker_of_an_account(
+    platform: Platform, acme: Tenant
+) -> None:
+    account = await platform.add_account(acme.workspace)
+    await platform.fail(acme.workspace, account, 3)
+    await set_account_credentials(
+        acme.database,
+        write_context(acme.workspace),
+        account,
+        prepare_credentials(parse_credentials(VALUES), CIPHER, b""),
+        idempotency_key=None,
+    )
+    assert await platform.claimed_accounts() == {account: 1}
+    assert (await all_rows(acme.database))["account_breaker"] == []
+
+
+async def test_what_waits_for_a_server_is_not_overdue(platform: Platform, acme: Tenant) -> None:
+    await platform.add_account(acme.workspace, due_at=NOW - HOUR)
+    waiting = await platform.add_account(acme.workspace, due_at=NOW - HOUR)
+    await platform.fail(acme.workspace, waiting, 3)
+    assert await read_backlog(acme.database.all_workspaces, NOW) == Backlog(2, 1, NOW - HOUR)
+    # Nothing probes it.
+    later = NOW + WAIT + 5 * MINUTE
+    assert (await read_backlog(acme.database.all_workspaces, later)).overdue == 2
+
+
+async def failed_posts(
+    acme: Tenant, posts: Sequence[PostId]
+) -> list[tuple[DestinationStatus, Outcome, int, str | None]]:
+    states = await destination_states(acme.database, acme.workspace, *posts)
+    return [(each.status, each.outcome, each.attempts, each.error_code) for each in states]
+
+
+@pytest.mark.parametrize("by_maintenance", [True, False])
+async def test_post_fails_after_a_day_of_waiting_without_an_attempt(
+    platform: Platform, acme: Tenant, by_maintenance: bool
+) -> None:
+    account = await platform.add_account(acme.workspace, posts=0)
+    day = timedelta(days=1)
+    states = (
+        queued(NOW - day),
+        replace(queued(NOW - 3 * day), round_started_at=NOW - HOUR, claimable_at=NOW - HOUR),
+        waiting_for_retry(DUE, due_at=NOW - day),
+    )
+    posts = [(await add_post(acme.database, acme.workspace, {account: each})).id for each in states]
+    await platform.fail(acme.workspace, account, 3, now=NOW - HOUR)
+    before = await failed_posts(acme, posts)
+    if by_maintenance:
+        await fail_after_outages(acme.database, NOW - SECOND, DEFAULT_POLICIES)
+        assert await failed_posts(acme, posts) == before
+        await fail_after_outages(acme.database, NOW, DEFAULT_POLICIES)
+    else:
+        claims = [await platform.claim(NOW + minutes * MINUTE) for minutes in range(3)]
+        assert [[each.post.id for each in claimed] for claimed in claims] == [[], [posts[1]], []]
+
+    failed = (DestinationStatus.FAILED, Outcome.FAILED)
+    after = await failed_posts(acme, posts)
+    assert (after[0], after[2]) == (
+        (*failed, 0, "PLATFORM_UNAVAILABLE"),
+        (*failed, 1, "PLATFORM_UNAVAILABLE"),
+    )
+    assert after[1][0] in {DestinationStatus.QUEUED, DestinationStatus.PUBLISHING}
+    (state, *_) = await destination_states(acme.database, acme.workspace, posts[0])
+    assert (state.error, state.error_category, state.not_sent) == (
+        "social.example has not answered since 2026-04-15 14:00 UTC. The post was not sent within 24"
+        " hours.",
+        ErrorCategory.TRANSIENT,
+        True,
+    )
+
+
+async def test_closed_breaker_of_a_server_is_pruned(platform: Platform, acme: Tenant) -> None:
+    await open_server(platform, acme.workspace)
+    await prune_breakers(platform.database, NOW + HOUR)
+    (probe,) = await platform.claim(NOW + WAIT)
+    await platform.succeed(acme.workspace, probe, now=NOW + WAIT)
+    await prune_breakers(platform.database, NOW + WAIT + 5 * MINUTE)
+    assert len((await all_rows(platform.database))["server_breaker"]) == 1
+    await prune_breakers(platform.database, NOW + WAIT + 6 * MINUTE)
+    assert (await all_rows(platform.database))["server_breaker"] == []
