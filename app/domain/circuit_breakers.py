@@ -4,8 +4,9 @@ A breaker opens when calls fail repeatedly because a server does not answer, or 
 no post is published through it but one at a time, the probe, after waits that grow up to five minutes. The
 first probe that succeeds closes it.
 
-The breaker of an account counts the failures of its own calls. The breaker of a server is for all accounts on
-it, so it opens only by failures that no single account or workspace can cause, see `shows_outage`.
+The breaker of an account counts the failures of its own calls. A single login suffices: without one, nothing
+can be sent. The breaker of a server is for all accounts on it, so it opens only by failures that no single
+account or workspace can cause, see `shows_outage`.
 """
 
 from collections.abc import Callable, Sequence
@@ -69,8 +70,15 @@ class Breaker:
     failed_probes: int = 0
     """Probes that failed since the breaker opened."""
 
-    def failed(self, now: datetime, random: Callable[[], float], *, is_probe: bool) -> "Breaker":
-        """Return the state after a call has failed.
+    def failed(
+        self,
+        now: datetime,
+        random: Callable[[], float],
+        *,
+        is_probe: bool,
+        is_login: bool = False,
+    ) -> "Breaker":
+        """Return the state after a call has failed; a failed login opens the breaker of its account.
 
         The failure of a call that began before the breaker opened does not postpone the probe. `random`
         returns a number from 0 to below 1.
@@ -80,7 +88,7 @@ class Breaker:
         has_lapsed = self.last_failed_at is None or self.last_failed_at <= now - FAILURE_WINDOW
         failures, since = (1, now) if has_lapsed else (self.failures + 1, self.failing_since or now)
         failing = replace(self, failures=failures, failing_since=since, last_failed_at=now)
-        return failing.opened(now, random) if failures >= FAILURES_TO_OPEN else failing
+        return failing.opened(now, random) if is_login or failures >= FAILURES_TO_OPEN else failing
 
     def opened(self, now: datetime, random: Callable[[], float]) -> "Breaker":
         """Return the state that forbids calls until the first probe."""

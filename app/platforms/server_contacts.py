@@ -30,6 +30,8 @@ class ServerContacts:
 
     results: dict[str, ServerFailure | None] = field(default_factory=dict)
     """By origin, in the order of the last calls; None for an answer."""
+    has_failed_login: bool = False
+    """True if the access of the account was not renewed, here or by another attempt at the same time."""
 
     def add(self, url: str, failure: ServerFailure | None) -> None:
         origin = url_origin(url)
@@ -71,6 +73,12 @@ def record_failure(url: str, reason: OutboundFailure, *, may_have_been_sent: boo
     if reason is OutboundFailure.TIMEOUT and not may_have_been_sent:
         failure = ServerFailure.UNREACHABLE
     contacts.add(url, failure)
+
+
+def record_failed_login() -> None:
+    """Record that the access of the account was not renewed."""
+    if (contacts := _contacts.get()) is not None:
+        contacts.has_failed_login = True
 
 
 def url_origin(url: str) -> str:

@@ -24,6 +24,7 @@ from app.db.repositories.circuit_breakers import (
     lock_account_breaker,
     lock_server_breaker,
     open_breakers,
+    outages_by_account_id,
     record_live_worker,
     save_account_breaker,
     save_server_breaker,
@@ -92,6 +93,8 @@ class CircuitBreakers:
         before: AccountServer | None,
         origin: str,
         failure: ServerFailure,
+        *,
+        is_login: bool = False,
     ) -> bool:
         """Count a failed call; return True if a breaker for which the account waits is open now."""
         now, server = self._now(), _server_key(account, origin)
@@ -101,7 +104,7 @@ class CircuitBreakers:
                 breaker=Breaker(), publisher=account.publisher, origin=None
             )
             is_probe = before is not None and before.account_is_open
-            breaker = stored.breaker.failed(now, self.random, is_probe=is_probe)
+            breaker = stored.breaker.failed(now, self.random, is_probe=is_probe, is_login=is_login)
             record = AccountBreakerRecord(
                 breaker=breaker,
                 publisher=account.publisher,
@@ -126,6 +129,11 @@ class CircuitBreakers:
             is_probe=before is not None and before.server_is_open and before.key == server,
         )
         return breaker.is_open or server_is_open
+
+    async def is_waiting(self, workspace_id: WorkspaceId, account: Account) -> bool:
+        """Return whether a breaker for which an account waits is open."""
+        reader = self.database.reader(workspace_id)
+        return bool(await outages_by_account_id(reader, [account.id]))
 
     async def release_probe(
         self, workspace_id: WorkspaceId, account: Account, before: AccountServer

@@ -35,6 +35,7 @@ from app.platforms.protocol import (
     OutcomeUnknown,
     not_called_error,
 )
+from app.platforms.server_contacts import record_failed_login
 from app.services.claims import Claim
 from app.services.credential_files import CredentialContent, CredentialFiles, read_content
 from app.services.reports import lock_leased_destination
@@ -146,6 +147,7 @@ class AccountSecrets:
             if first_fence is None:
                 first_fence = stored.refresh_fence if has_ended else stored.refresh_fence - 1
             if has_ended and stored.refresh_fence > first_fence:
+                record_failed_login()
                 raise _refresh_failed("Another worker could not renew the access of the account.")
             if not stored.is_refreshing(self._secrets.clock()):
                 self._check_budget(stored)
@@ -220,6 +222,7 @@ class AccountSecrets:
         try:
             new_content = content.encode(await request_new(content.values))
         except Exception as error:
+            record_failed_login()
             with suppress(ServiceUnavailable):
                 await self._secrets.database.write(
                     workspace_id,

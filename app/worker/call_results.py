@@ -63,25 +63,35 @@ async def record_contacts(context: WorkerContext, claim: Claim, contacts: Server
 
     Returns True if the destination has to wait for a breaker that is open now.
     """
-    origin, account = contacts.last_origin, claim.account
-    workspace_id, server = claim.lease.workspace_id, claim.server
-    breakers, connectivity = context.breakers, context.connectivity
     try:
-        failure = None if origin is None else contacts.results[origin]
-        if origin is not None and failure is None:
-            connectivity.record_answer(origin)
-            await breakers.record_success(workspace_id, account, server, origin)
-        elif (
-            origin is not None
-            and failure is not None
-            and (failure is not ServerFailure.UNREACHABLE or await connectivity.has_network(origin))
-        ):
-            return await breakers.record_failure(workspace_id, account, server, origin, failure)
-        elif server is not None and server.needs_probe:
-            await breakers.release_probe(workspace_id, account, server)
+        return await _record_contacts(context, claim, contacts)
     except Exception:  # the database is unavailable; the report is more important
         logger.warning("server contact not stored", **claim_log_fields(claim), exc_info=True)
-    return False
+        return False
+
+
+async def _record_contacts(context: WorkerContext, claim: Claim, contacts: ServerContacts) -> bool:
+    breakers, account, server = context.breakers, claim.account, claim.server
+    workspace_id, origin = claim.lease.workspace_id, contacts.last_origin
+    if origin is None and contacts.has_failed_login:  # that of another attempt
+        return await breakers.is_waiting(workspace_id, account)
+    failure = None if origin is None else contacts.results[origin]
+    is_offline = (
+        origin is not None
+        and failure is ServerFailure.UNREACHABLE
+        and not await context.connectivity.has_network(origin)
+    )
+    if origin is None or is_offline:
+        if server is not None and server.needs_probe:
+            await breakers.release_probe(workspace_id, account, server)
+        return False
+    if failure is None:
+        context.connectivity.record_answer(origin)
+        await breakers.record_success(workspace_id, account, server, origin)
+        return False
+    return await breakers.record_failure(
+        workspace_id, account, server, origin, failure, is_login=contacts.has_failed_login
+    )
 
 
 async def pause_account_if_limited(

@@ -48,6 +48,12 @@ def test_third_failure_in_a_row_opens_a_breaker() -> None:
         assert breaker == expected
 
 
+def test_failed_login_opens_a_breaker() -> None:
+    assert Breaker().failed(NOW, longest, is_probe=False, is_login=True) == replace(
+        ONCE, is_open=True, open_until=NOW + 15 * SECOND
+    )
+
+
 @pytest.mark.parametrize("breaker", [ONCE, TWICE])
 def test_success_between_failures_begins_a_new_row(breaker: Breaker) -> None:
     assert breaker.succeeded(NOW) == Breaker()

@@ -9,13 +9,19 @@ from datetime import timedelta
 import pytest
 
 from app.db.core.database import Database
+from app.db.repositories.circuit_breakers import count_open_breakers
 from app.db.repositories.posts import load_posts
 from app.domain.accounts import AccountPublisher
-from app.domain.destinations import DestinationState, DestinationStatus
+from app.domain.attempts import Publication
+from app.domain.circuit_breakers import OpenBreakers
+from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory
 from app.domain.ids import PostId, WorkspaceId
 from app.domain.retry_policy import DEFAULT_POLICIES
 from app.outbound.client import OutboundClient
+from app.outbound.errors import OutboundFailure
 from app.platforms import make_adapters
+from app.platforms.protocol import NotPublished, PublishRequest
+from app.platforms.server_contacts import record_failure, record_status
 from app.worker.worker import run_in_background
 from tests.credential_rows import add_credentials
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
@@ -26,10 +32,20 @@ from tests.platforms.bluesky.scripted_pds import (
     error_response,
     login_credentials,
 )
-from tests.worker.worker_bench import CIPHER, PausedClock, WorkerBench
+from tests.worker.worker_bench import (
+    CIPHER,
+    PUBLICATION,
+    PausedClock,
+    ScriptedPlatform,
+    WorkerBench,
+    wait_until,
+)
 
 UNAVAILABLE = error_response(503, "UpstreamFailure")
-HOUR = timedelta(hours=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+MAX_FIRST_ATTEMPTS = 6
+"""Attempts until the breaker of the account opens: all that run when the third one fails."""
+MAX_PROBE_WAIT = 300
 STEP = 5
 """Seconds by which the clock moves on."""
 
@@ -41,12 +57,15 @@ class InterruptedPds(ScriptedPds):
     clock: PausedClock = field(default_factory=PausedClock)
     outage_seconds: float = 0
     answer: bytes = UNAVAILABLE
+    refused: int = 0
+    """Requests during the outage."""
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.clock.seconds >= self.outage_seconds:
             await super().handle(reader, writer)
             return
         await reader.readuntil(b"\r\n\r\n")
+        self.refused += 1
         writer.write(self.answer)
 
 
@@ -108,3 +127,79 @@ async def test_posts_that_are_due_in_an_outage_are_published_after_it(
 
     assert {state.status for state in states} == {DestinationStatus.PUBLISHED}
     assert len(outage.pds.sent(PUT_RECORD)) == len(outage.pds.records) == len(states)
+    # The first attempts, and one probe after each wait of 11, 22, 45, 90, 180 s. A server allows 30 logins.
+    assert outage.pds.refused <= MAX_FIRST_ATTEMPTS + 5
+    assert sum(state.attempts for state in states) <= 2 * len(states) + MAX_FIRST_ATTEMPTS + 5
+    assert outage.clock.seconds < 300 + MAX_PROBE_WAIT
+
+
+class UnreachablePlatform(ScriptedPlatform):
+    """A platform whose servers, one for each account, cannot be connected to."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            NotPublished(ErrorCategory.TRANSIENT, "CONNECTION_FAILED", "No route.", not_sent=True)
+        )
+
+    async def publish(self, request: PublishRequest) -> Publication:
+        if isinstance(self.publish_result, Exception):
+            record_failure(
+                f"https://server-{request.account.id}.example/api",
+                OutboundFailure.CONNECTION_FAILED,
+                may_have_been_sent=False,
+            )
+        else:
+            record_status(f"https://server-{request.account.id}.example/api", 200)
+        return await super().publish(request)
+
+
+async def test_worker_without_a_network_claims_nothing_and_opens_no_breaker(
+    database: Database,
+) -> None:
+    workspace = await add_workspace(database)
+    accounts = [
+        await add_account(
+            database, workspace, platform="mastodon", publisher=AccountPublisher.MASTODON
+        )
+        for _ in range(2)
+    ]
+    platform, clock, has_network = UnreachablePlatform(), PausedClock(), False
+    platform.publish_result = PUBLICATION
+
+    async def reach(_origin: str) -> bool:
+        return has_network
+
+    bench = WorkerBench(
+        database,
+        clock=clock,
+        adapters={AccountPublisher.MASTODON: platform},
+        policies=DEFAULT_POLICIES,
+        reach=reach,
+    )
+    first = [await add_post(database, workspace, {each: queued(NOW)}) for each in accounts]
+    async with bench.running_worker():
+        await wait_until(lambda: len(platform.calls) == 2)
+        clock.seconds = 60
+        platform.publish_result = UnreachablePlatform().publish_result
+        due = [
+            (await add_post(database, workspace, {each: queued(NOW + MINUTE)})).id
+            for each in (*accounts, *accounts, *accounts)
+        ]
+        await wait_until(lambda: len(platform.calls) > 2)
+        await asyncio.sleep(0.5)
+        tried = len(platform.calls)
+        clock.seconds += 600
+        await asyncio.sleep(0.5)
+        assert len(platform.calls) == tried <= 2 + len(due)
+        assert await count_open_breakers(database.all_workspaces, NOW) == OpenBreakers(0, 0)
+
+        has_network, platform.publish_result = True, PUBLICATION
+        clock.seconds += 600
+        states: list[DestinationState] = []
+        while any(state.settled_at is None for state in states) or not states:
+            clock.seconds += STEP
+            await asyncio.sleep(0.02)
+            posts = await load_posts(database.reader(workspace), due)
+            states = [post.destinations[0].state for post in posts.values()]
+    assert {state.status for state in states} == {DestinationStatus.PUBLISHED}
+    assert len(first) == 2
