@@ -87,7 +87,7 @@ from app.graphql.schema.permissions import HasScope, requires
 from app.graphql.schema.platforms import Platform, platforms_with_limits
 from app.graphql.schema.posts import Post, PostConnection, load_post
 from app.graphql.schema.prefetch import read_destinations, read_post, read_posts, read_totals
-from app.graphql.schema.server_outages import ServerOutage, to_server_outage
+from app.graphql.schema.server_outages import ServerOutageDetails, to_server_outage
 from app.graphql.schema.viewer import ViewerDetails, build_viewer
 from app.graphql.schema.webhooks import (
     DeliveryFilter,
@@ -394,7 +394,7 @@ class Query:
         description="Servers that do not answer now, the longest outage first.",
         extensions=requires(Scope.READ),
     )
-    async def server_outages(self, info: Info) -> list[ServerOutage] | None:
+    async def server_outages(self, info: Info) -> list[ServerOutageDetails] | None:
         waiting = await list_outages(info.context.reader, info.context.clock())
         return [to_server_outage(each) for each in waiting]
 

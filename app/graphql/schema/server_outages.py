@@ -9,10 +9,11 @@ from app.services.circuit_breakers import WaitingAccounts
 
 
 @strawberry.type(
+    name="ServerOutage",
     description="Server that does not answer, so that nothing is published on some accounts but one post at a"
-    " time, to find out whether it answers again."
+    " time, to find out whether it answers again.",
 )
-class ServerOutage:
+class ServerOutageDetails:
     host: str | None = field(
         description="Name of the server, with its port unless it is the default; null for a publisher of your"
         " own."
@@ -24,8 +25,8 @@ class ServerOutage:
     sentence: str = field(description="What happened and what happens next, as English sentences.")
 
 
-def to_server_outage(waiting: WaitingAccounts) -> ServerOutage:
-    return ServerOutage(
+def to_server_outage(waiting: WaitingAccounts) -> ServerOutageDetails:
+    return ServerOutageDetails(
         host=waiting.outage.host,
         platform=waiting.platform,
         since=waiting.outage.since,
