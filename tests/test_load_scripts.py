@@ -1,7 +1,8 @@
-"""Short runs of the scripts that kill servers, cause faults, and measure exports and subscriptions."""
+"""Short runs of scripts that kill servers, cause faults and outages, and measure loads."""
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 
@@ -10,16 +11,20 @@ import pytest
 from tests import server_kills
 from tests.command_processes import fork
 from tests.export_benchmark import add_destinations, measure_export
+from tests.fairness_benchmark import Load, measure_lateness
 from tests.faults.__main__ import run_fault
 from tests.faults.service import ANSWER_LIMIT, NotRun
 from tests.isolation.__main__ import ATTACKS, run_isolation
 from tests.isolation.__main__ import seed as seed_tenants
+from tests.outages.pds import OutageMode
+from tests.outages.run import OutageScenario, run_outage
 from tests.server_kills import ServerKillResults
 from tests.servers import run_server
 from tests.subscriptions import kills
 from tests.subscriptions.latency import LatencyLoad, run_subscription_load
 from tests.subscriptions.outages import RestartedDatabase
 from tests.subscriptions.unread import MEMORY_GOAL, UnreadLoad, measure_unread
+from tests.virtual_time import run_in_virtual_time
 
 pytestmark = pytest.mark.slow
 
@@ -123,3 +128,35 @@ async def test_memory_of_subscribers_that_read_nothing_is_that_of_one_response(
 
     assert memory.response > 20
     assert memory.peak <= MEMORY_GOAL * memory.response
+
+
+@pytest.mark.parametrize("mode", OutageMode)
+@pytest.mark.parametrize("has_sessions", [False, True])
+def test_posts_due_in_an_outage_are_published_once_after_it(
+    database_url: str, mode: OutageMode, *, has_sessions: bool
+) -> None:
+    scenario = OutageScenario(
+        mode=mode,
+        duration=timedelta(minutes=5),
+        posts=12,
+        accounts=4,
+        has_sessions=has_sessions,
+        posts_per_hour=None,
+    )
+
+    result = run_in_virtual_time(run_outage(database_url, scenario))
+
+    assert (result.published, result.failed, result.refused_logins) == (12, 0, 0)
+    assert (result.double, result.lost(scenario)) == (0, 0)
+    assert set(result.after.logins.values()) == {0 if has_sessions else 1}
+    assert result.virtual_duration > scenario.duration
+
+
+def test_posts_beside_many_due_posts_are_measured(database_url: str) -> None:
+    load = Load(accounts=4, posts_each=2, call_time=timedelta(seconds=0.5), posts_per_minute=None)
+
+    lateness = run_in_virtual_time(measure_lateness(database_url, load, due=50, seed=1))
+
+    assert len(lateness.seconds) == 8
+    assert all(0.5 <= seconds < 60 for seconds in lateness.seconds)
+    assert lateness.busy_published == 50

@@ -60,7 +60,12 @@ from app.services.webhook_deliveries import WebhookDeliveryService
 from app.services.workspaces import load_signing_key
 from app.settings import Settings, SettingsError
 from app.worker.connectivity import Connectivity, reach_server
-from app.worker.context import OPERATOR_PUBLISHER, WorkerContext, make_system_functions
+from app.worker.context import (
+    OPERATOR_PUBLISHER,
+    SystemFunctions,
+    WorkerContext,
+    make_system_functions,
+)
 from app.worker.duplicates import check_due
 from app.worker.stats import WorkerStats
 from app.worker.webhooks import (
@@ -237,52 +242,72 @@ async def _publishing(
     now: Clock,
     worker_stats: AbstractContextManager[WorkerStats],
 ) -> AsyncIterator[None]:
-    """Publish, verify stored credentials, and check for duplicates inside the context."""
+    """Publish inside the context."""
     with worker_stats as stats:
-        context = _make_context(settings, database, client, policies, stats, now)
-        worker = Worker(
-            context,
-            concurrency=settings.worker_concurrency,
-            shutdown_timeout=settings.shutdown_timeout,
+        context = make_context(
+            settings,
+            database,
+            client,
+            policies,
+            stats,
+            make_system_functions(now),
+            worker_name=f"{socket.gethostname()}/{os.getpid()}",
         )
-        verifier = StoredCredentialVerifier(
-            database=database, secrets=context.secrets, adapters=context.adapters, clock=now
-        )
-        credential_verification = run_periodically(
-            "verify_credentials", verifier.verify_due, interval=VERIFICATION_INTERVAL
-        )
-        duplicate_check = run_periodically(
-            "check_duplicates", partial(check_due, context), interval=DUPLICATE_CHECK_INTERVAL
-        )
-        key_record = run_periodically(
-            "record_worker_keys",
-            lambda: record_keys(database, context.secrets.cipher, now()),
-            interval=RECORD_INTERVAL,
-        )
-        worker_report = run_periodically(
-            "report_worker", context.breakers.report_worker, interval=WORKER_REPORT_INTERVAL
-        )
-        async with exit_together(
-            worker_report,
-            key_record,
-            credential_verification,
-            duplicate_check,
-            run_in_background(worker),
-        ):
+        async with publish_in_background(context, settings, database):
             yield
 
 
-def _make_context(
+@asynccontextmanager
+async def publish_in_background(
+    context: WorkerContext, settings: Settings, database: Database
+) -> AsyncIterator[None]:
+    """Publish, verify stored credentials, and check for duplicates inside the context."""
+    now = context.system.now
+    worker = Worker(
+        context,
+        concurrency=settings.worker_concurrency,
+        shutdown_timeout=settings.shutdown_timeout,
+    )
+    verifier = StoredCredentialVerifier(
+        database=database, secrets=context.secrets, adapters=context.adapters, clock=now
+    )
+    credential_verification = run_periodically(
+        "verify_credentials", verifier.verify_due, interval=VERIFICATION_INTERVAL
+    )
+    duplicate_check = run_periodically(
+        "check_duplicates", partial(check_due, context), interval=DUPLICATE_CHECK_INTERVAL
+    )
+    key_record = run_periodically(
+        "record_worker_keys",
+        lambda: record_keys(database, context.secrets.cipher, now()),
+        interval=RECORD_INTERVAL,
+    )
+    worker_report = run_periodically(
+        "report_worker", context.breakers.report_worker, interval=WORKER_REPORT_INTERVAL
+    )
+    async with exit_together(
+        worker_report,
+        key_record,
+        credential_verification,
+        duplicate_check,
+        run_in_background(worker),
+    ):
+        yield
+
+
+def make_context(
     settings: Settings,
     database: Database,
     client: OutboundClient,
     policies: RetryPolicies,
     stats: WorkerStats,
-    now: Clock,
+    system: SystemFunctions,
+    *,
+    worker_name: str,
 ) -> WorkerContext:
-    system = make_system_functions(now)
+    """Build the dependencies of a worker; `worker_name` is unique among the workers of the database."""
+    now = system.now
     cipher = load_cipher(settings)
-    worker_name = f"{socket.gethostname()}/{os.getpid()}"
     return WorkerContext(
         claims=ClaimService(
             database=database,

@@ -135,7 +135,7 @@ class ScriptedPds:
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
-            request = _parse(await read_request(reader))
+            request = parse_xrpc_request(await read_request(reader))
             self.requests.append(request)
             script = self._scripts[request.method]
             response = script.popleft() if script else self._answer(request)
@@ -243,7 +243,7 @@ async def running_pds() -> AsyncIterator[ScriptedPds]:
         yield pds
 
 
-def _parse(data: bytes) -> XrpcRequest:
+def parse_xrpc_request(data: bytes) -> XrpcRequest:
     head, _, body = data.partition(b"\r\n\r\n")
     request_line, *header_lines = head.decode().split("\r\n")
     target = urlsplit(request_line.split()[1])
