@@ -43,6 +43,7 @@ class Endpoint:
 ENDPOINTS = (
     Endpoint("GET", "/posts/{post_id}/results", posts.READ_RESULTS),
     Endpoint("POST", "/posts/bulk", post_mutations.CREATE_POSTS),
+    Endpoint("POST", "/posts/check", post_mutations.CHECK_POST),
     Endpoint("POST", "/posts/retry-failed", retries.RETRY_FAILED),
     Endpoint("GET", "/posts/{post_id}", posts.READ_POST),
     Endpoint("PATCH", "/posts/{post_id}", post_mutations.UPDATE_POST),

@@ -115,6 +115,15 @@ def _created_post(payload: JsonObject) -> JsonObject:
     return data | _warnings(payload)
 
 
+def _post_check_data(check: JsonObject) -> JsonObject:
+    for each in (check, *check["accounts"]):
+        each["errors"] = [bulk_error_object(**error) for error in each["errors"]]
+    for account in check["accounts"]:
+        for warning in account["warnings"]:
+            warning["reason"] = warning["reason"].lower()
+    return check
+
+
 def _create_posts_call(rest_request: RestRequest) -> DocumentCall:
     """Read a bulk request; an invalid post is rejected alone, and the others are created.
 
@@ -312,6 +321,41 @@ CREATE_POST = MutationOperation(
     _create_post_call,
     lambda result: _created_post(result.data["createPost"]),
     lambda _data: 201,
+)
+
+CHECK_POST = MutationOperation(
+    """
+query CheckPost($input: PostInput!) {
+  checkPost(input: $input) {
+    accepted
+    errors {
+      ...Refusal
+    }
+    accounts {
+      account_id: accountId
+      platform
+      errors {
+        ...Refusal
+      }
+      warnings {
+        reason
+        message
+      }
+      content_warnings: contentWarnings {
+        code
+        message
+      }
+    }
+  }
+}
+fragment Refusal on PostRefusal {
+  code
+  message
+  field
+}
+""",
+    lambda rest_request: DocumentCall(_create_post_input(rest_request.body)),
+    lambda result: _post_check_data(result.require("checkPost")),
 )
 
 CREATE_POSTS = MutationOperation(

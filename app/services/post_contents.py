@@ -24,6 +24,7 @@ from app.db.repositories.posts import load_posts
 from app.db.repositories.workspaces import list_workspaces
 from app.domain.accounts import AccountPublisher
 from app.domain.destinations import Destination
+from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId, WorkspaceKind
 from app.domain.operations import CHECK_CONTENTS
 from app.domain.posts import Post
@@ -64,11 +65,19 @@ def check_contents(
     `stored` is the post before the change, or the one of which this is a copy. A part that does not fit there
     either is accepted, unless a draft is submitted or the post gets another account with a schema.
     """
-    accepted = [] if stored is None else _accepted_parts(post, stored, platforms)
-    for part, error in post_errors(post, platforms):
-        if not any(json_equal(part, each) for each in accepted):
-            raise error
+    for error in refusals(post, stored, platforms):
+        raise error
     return with_content_errors(post, platforms, now)
+
+
+def refusals(post: Post, stored: Post | None, platforms: Collection[str]) -> list[InvalidInput]:
+    """Return the errors for which `check_contents` does not accept a post."""
+    accepted = [] if stored is None else _accepted_parts(post, stored, platforms)
+    return [
+        error
+        for part, error in post_errors(post, platforms)
+        if not any(json_equal(part, each) for each in accepted)
+    ]
 
 
 def with_content_errors(post: Post, platforms: Collection[str], now: datetime) -> Post:

@@ -6,6 +6,7 @@ from app.domain.accounts import AccountPublisher
 from app.domain.ids import AccountId
 from app.rest.operations import JsonObject
 from tests.clients import Tenant
+from tests.db.all_tables import dump_rows
 from tests.factories import add_account, add_post, draft, queued
 from tests.rest.envelope import success_data
 from tests.rest.write_requests import (
@@ -134,3 +135,40 @@ async def test_export_lists_posts_that_will_fail(acme: Tenant, mastodon: Account
 
     assert [str(post.id) in text for text in lists] == [True, False]
     assert [text.count("\n") for text in lists] == [1, 1]
+
+
+async def test_check_names_errors_and_warnings_of_each_account(
+    acme: Tenant, mastodon: AccountId
+) -> None:
+    blocked = await add_account(acme.database, acme.workspace, platform="x", is_active=False)
+    body = {"content": "a" * 501, "account_ids": [mastodon, blocked], "platform_content": MISSPELT}
+    before = await dump_rows(acme.database)
+    checked = success_data(await acme.client.request("POST", "/v1/posts/check", json=body))
+    assert await dump_rows(acme.database) == before
+    (error,) = checked["errors"]
+    assert (error["code"], error["message"]) == ("validation_error", MESSAGE)
+    assert error["details"]["validation_errors"][0]["field"] == FIELD
+    (of_mastodon, of_blocked) = checked["accounts"]
+    assert (checked["accepted"], of_mastodon["errors"], of_blocked["errors"]) == (
+        False,
+        [error],
+        [],
+    )
+    assert [each["code"] for each in of_mastodon["content_warnings"]] == ["TEXT_TOO_LONG"]
+    assert [each["reason"] for each in of_blocked["warnings"]] == ["account_inactive"]
+
+
+async def test_check_of_a_fitting_post_is_accepted(acme: Tenant, mastodon: AccountId) -> None:
+    body = {"content": "Hi", "account_ids": [mastodon]}
+    account = {
+        "account_id": mastodon,
+        "platform": "mastodon",
+        "errors": [],
+        "warnings": [],
+        "content_warnings": [],
+    }
+    assert success_data(await acme.client.request("POST", "/v1/posts/check", json=body)) == {
+        "accepted": True,
+        "errors": [],
+        "accounts": [account],
+    }

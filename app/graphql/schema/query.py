@@ -17,6 +17,7 @@ from app.db.repositories.destination_filters import DestinationCriteria
 from app.db.repositories.failure_groups import FailureGroupOrderField
 from app.domain.api_keys import Scope
 from app.domain.destinations import ErrorCategory
+from app.domain.errors import InvalidInput
 from app.domain.events import EventKind
 from app.domain.ids import (
     DeliveryId,
@@ -76,6 +77,7 @@ from app.graphql.schema.inputs import (
     PostFilterInput,
     PostOrder,
 )
+from app.graphql.schema.mutations.posts import PostInput
 from app.graphql.schema.node import Node
 from app.graphql.schema.outcome_stats import (
     MAX_GROUPINGS,
@@ -85,6 +87,7 @@ from app.graphql.schema.outcome_stats import (
 )
 from app.graphql.schema.permissions import HasScope, requires
 from app.graphql.schema.platforms import Platform, platforms_with_limits
+from app.graphql.schema.post_checks import PostCheckDetails, to_post_check
 from app.graphql.schema.posts import Post, PostConnection, load_post
 from app.graphql.schema.prefetch import read_destinations, read_post, read_posts, read_totals
 from app.graphql.schema.server_outages import ServerOutageDetails, to_server_outage
@@ -100,6 +103,7 @@ from app.graphql.schema.webhooks import (
 )
 from app.services.board_counts import BoardNumbers
 from app.services.circuit_breakers import list_outages
+from app.services.post_checks import PostCheck, check_post
 
 AccountFilter = Annotated[AccountFilterInput | None, argument(description="Filter for accounts.")]
 ChangeTypes = Annotated[
@@ -389,6 +393,30 @@ class Query:
     ) -> BoardNumbers:
         context = info.context
         return await context.app_state.board_counter.count(context.viewer.workspace_id, since)
+
+    @strawberry.field(
+        description="What `createPost` would refuse, and its warnings, for each account. Nothing is stored.",
+        extensions=requires(Scope.READ),
+    )
+    async def check_post(
+        self,
+        info: Info,
+        input: Annotated[PostInput, argument(description="Post to check.")],
+    ) -> PostCheckDetails | None:
+        context = info.context
+        try:
+            new_post = input.to_new_post()
+        except InvalidInput as error:
+            return to_post_check(PostCheck([error], []))
+        return to_post_check(
+            await check_post(
+                context.database,
+                context.viewer.workspace_id,
+                new_post,
+                new_id=context.new_id,
+                clock=context.clock,
+            )
+        )
 
     @strawberry.field(
         description="Servers that do not answer now, the longest outage first.",

@@ -230,7 +230,7 @@ class CreatePostPayload(SubmittedPostPayload):
     pass
 
 
-@strawberry.type(description="Reason why one of several posts was not created.")
+@strawberry.type(description="Reason why a post is not created.")
 class PostRefusal:
     code: ErrorCode = field(description="Error code, as in `errorCatalog`.")
     message: str = field(description="Human-readable error message.")
