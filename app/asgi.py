@@ -72,6 +72,7 @@ from app.runtime.shutdown import CLEANUP_LIMIT, limited_cleanup, on_shutdown_sig
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder, Viewer
 from app.services.board_counts import BoardCounter
 from app.services.change_feed import ChangeFeed, run_change_notifier
+from app.services.circuit_breakers import OutageReader
 from app.services.credentials import CredentialVerifier
 from app.services.database_clock import DatabaseClock, keep_synchronized
 from app.services.expirations import EXPIRATION_INTERVAL
@@ -333,6 +334,7 @@ def _build_graphql_service(
                 on_read=lambda events: metrics.changes_read(clock() - events[0].happened_at),
             ),
             board_counter=BoardCounter(database, clock, time.monotonic),
+            outage_reader=OutageReader(database, clock, time.monotonic),
             webhooks=WebhookService(
                 database=database,
                 cipher=cipher,

@@ -107,7 +107,7 @@ class GraphQLLimits:
         "Maximum aliases, counted after fragments are expanded.",
     )
     root_fields: int = _setting(
-        "20", integer_parser(2, 1_000_000), "Maximum root fields of the operation."
+        "20", integer_parser(1, 1_000_000), "Maximum root fields of the operation."
     )
     directives: int = _setting(
         "50",

@@ -111,6 +111,9 @@ class QueryHandler:
         if executed.data is None or executed.errors:
             return error_response(request, first_error(executed.errors), now)
         result = DocumentResult(executed.data, variables, now)
+        if (document := operation.follow_up(result)) is not None:
+            followed = await self.service.execute(context, document, {})
+            result = DocumentResult({**executed.data, **(followed.data or {})}, variables, now)
         # First, because `build_data` may change the data in place.
         seconds = operation.retry_after(result)
         return query_response(request, operation.build_data(result), now, retry_after=seconds)

@@ -91,6 +91,8 @@ class QueryOperation:
     build_data: Callable[[DocumentResult], JsonObject]
     retry_after: Callable[[DocumentResult], int | None] = lambda _result: None
     """Returns the seconds after which the data may have changed, None if they will not."""
+    follow_up: Callable[[DocumentResult], str | None] = lambda _result: None
+    """Returns a second document without variables, whose data `build_data` needs too, if it does."""
     supports_long_poll: bool = False
     """True if `wait` holds the response back until its data change."""
 

@@ -1,7 +1,5 @@
 """`GET /posts…`: lists of posts, one post, and its results. Writes are in `post_mutations`, `retries`."""
 
-from collections.abc import Sequence
-
 from app.domain.posts import DEFAULT_TIMEZONE, STATUS_BY_NAME
 from app.domain.times import format_instant
 from app.graphql.schema.connections import DEFAULT_PAGE_SIZE, MAX_OFFSET, MAX_PAGE_SIZE
@@ -63,14 +61,15 @@ fragment Post on Post {
 """
 
 
-OUTAGES = """
+_OUTAGES = """
+query Outages {
   outages: serverOutages {
     accountIds
     nextTryAt
     sentence
   }
+}
 """
-"""Selection of the servers for which results wait, for `show_outages`."""
 
 
 def _post_id_variable(request: HttpRequest) -> Variables:
@@ -80,7 +79,7 @@ def _post_id_variable(request: HttpRequest) -> Variables:
 def _post_results_data(result: DocumentResult) -> JsonObject:
     post = result.require("post")
     post["post_status"] = post["post_status"].lower()
-    show_outages(post["results"], result)
+    _show_outages(result)
     for destination in post["results"]:
         destination["status"] = destination["status"].lower()
         del destination["poll_after_seconds"], destination["scheduled_for"]
@@ -124,7 +123,7 @@ def _list_variables(request: HttpRequest) -> Variables:
 
 def _posts_data(result: DocumentResult) -> JsonObject:
     page = result.data["posts"]
-    show_outages([each for post in page["nodes"] for each in post["destinations"]], result)
+    _show_outages(result)
     limit, offset, total = result.variables["first"], result.variables["offset"], page["total"]
     return {
         "posts": [format_post(post) for post in page["nodes"]],
@@ -137,28 +136,44 @@ def _posts_data(result: DocumentResult) -> JsonObject:
 
 def _post_data(result: DocumentResult) -> JsonObject:
     post = result.require("post")
-    show_outages(post["destinations"], result)
+    _show_outages(result)
     return format_post(post)
 
 
-def show_outages(results: Sequence[JsonObject], result: DocumentResult) -> None:
-    """Show due results that wait for a server with its outage as `error`, and its next try.
+def _waiting_results(result: DocumentResult) -> list[JsonObject]:
+    """Return the results that are due and not being published."""
+    post, page = result.data.get("post"), result.data.get("posts")
+    posts = page["nodes"] if page else [post] if post else []
+    now = format_instant(result.now)
+    return [
+        each
+        for post in posts
+        for each in post.get("results") or post.get("destinations") or ()
+        if each["status"] == "QUEUED"
+        and (due_at := each["next_retry_at"] or each["scheduled_for"]) is not None
+        and due_at <= now
+    ]
+
+
+def _outages_document(result: DocumentResult) -> str | None:
+    """Return the document that reads the servers for which results may wait; None if none waits."""
+    return _OUTAGES if _waiting_results(result) else None
+
+
+def _show_outages(result: DocumentResult) -> None:
+    """Show waiting results with the outage of their server as `error`, and with its next try.
 
     So clients see why a post is late without reading its outlook.
     """
     outages = {
         account_id: outage
-        for outage in result.data["outages"] or ()
+        for outage in result.data.get("outages") or ()
         for account_id in outage["accountIds"]
     }
-    now = format_instant(result.now)
-    for each in results:
-        outage = outages.get(each["account_id"])
-        due_at = each["next_retry_at"] or each["scheduled_for"]
-        if outage is None or each["status"] != "QUEUED" or due_at is None or due_at > now:
-            continue
-        each["error"] = each["last_error"] = outage["sentence"]
-        each["next_retry_at"] = outage["nextTryAt"]
+    for each in _waiting_results(result) if outages else ():
+        if (outage := outages.get(each["account_id"])) is not None:
+            each["error"] = each["last_error"] = outage["sentence"]
+            each["next_retry_at"] = outage["nextTryAt"]
 
 
 def format_post(post: JsonObject) -> JsonObject:
@@ -194,13 +209,13 @@ query PostResults($postId: UUID!) {{
       poll_after_seconds: pollAfterSeconds
     }}
   }}
-{OUTAGES}
 }}
 {RESULT_FRAGMENT}
 """,
     _post_id_variable,
     _post_results_data,
     _retry_after,
+    follow_up=_outages_document,
     supports_long_poll=True,
 )
 
@@ -210,13 +225,13 @@ query Post($postId: UUID!) {{
   post(postId: $postId) {{
     ...Post
   }}
-{OUTAGES}
 }}
 {POST_FRAGMENT}
 {RESULT_FRAGMENT}
 """,
     _post_id_variable,
     _post_data,
+    follow_up=_outages_document,
 )
 
 LIST_POSTS = QueryOperation(
@@ -231,11 +246,11 @@ query Posts($filter: PostFilter, $orderBy: PostOrder, $first: Int, $offset: Int)
       has_more: hasNextPage
     }}
   }}
-{OUTAGES}
 }}
 {POST_FRAGMENT}
 {RESULT_FRAGMENT}
 """,
     _list_variables,
     _posts_data,
+    follow_up=_outages_document,
 )

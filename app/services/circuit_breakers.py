@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
+from cachetools import TTLCache
 
 from app.db.core.database import Database, Reader
 from app.db.core.statements import AnyRow
@@ -49,6 +50,9 @@ WORKER_REPORT_INTERVAL = timedelta(seconds=20)
 
 _WORKER_TIMEOUT = 3 * WORKER_REPORT_INTERVAL
 """Time without a report after which a worker is taken for stopped."""
+
+_OUTAGES_TTL = timedelta(seconds=1)
+_MAX_CACHED_WORKSPACES = 1_000
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -233,6 +237,28 @@ class WaitingAccounts:
     outage: ServerOutage
     platform: str
     account_ids: Sequence[AccountId]
+
+
+class OutageReader:
+    """Reader of the outages of workspaces, which reads those of each at most once a second.
+
+    Every read of results by REST shows them.
+    """
+
+    def __init__(self, database: Database, clock: Clock, monotonic: Callable[[], float]) -> None:
+        self._database = database
+        self._clock = clock
+        self._outages: TTLCache[WorkspaceId, Sequence[WaitingAccounts]] = TTLCache(
+            _MAX_CACHED_WORKSPACES, _OUTAGES_TTL.total_seconds(), monotonic
+        )
+
+    async def outages(self, workspace_id: WorkspaceId) -> Sequence[WaitingAccounts]:
+        """Return what accounts of a workspace wait for, the longest outage first."""
+        outages = self._outages.get(workspace_id)
+        if outages is None:
+            outages = await list_outages(self._database.reader(workspace_id), self._clock())
+            self._outages[workspace_id] = outages
+        return outages
 
 
 async def list_outages(reader: Reader, now: datetime) -> list[WaitingAccounts]:

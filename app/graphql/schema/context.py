@@ -29,6 +29,7 @@ from app.services.api_keys import Viewer
 from app.services.board_counts import BoardCounter
 from app.services.bulk_plans import CriteriaT, PlanCodec
 from app.services.change_feed import ChangeFeed
+from app.services.circuit_breakers import OutageReader
 from app.services.claims import ClaimService
 from app.services.credentials import CredentialsToSet, CredentialVerifier, prepare_credentials
 from app.services.mastodon_authorization import MastodonAuthorizer
@@ -71,6 +72,7 @@ class AppState:
     """Longest time that a long-polling request may wait for a result."""
     change_feed: ChangeFeed
     board_counter: BoardCounter
+    outage_reader: OutageReader
     webhooks: WebhookService
     cipher: SecretCipher
     credential_verifier: CredentialVerifier

@@ -102,7 +102,6 @@ from app.graphql.schema.webhooks import (
     read_webhooks,
 )
 from app.services.board_counts import BoardNumbers
-from app.services.circuit_breakers import list_outages
 from app.services.post_checks import PostCheck, check_post
 
 AccountFilter = Annotated[AccountFilterInput | None, argument(description="Filter for accounts.")]
@@ -423,8 +422,9 @@ class Query:
         extensions=requires(Scope.READ),
     )
     async def server_outages(self, info: Info) -> list[ServerOutageDetails] | None:
-        waiting = await list_outages(info.context.reader, info.context.clock())
-        return [to_server_outage(each) for each in waiting]
+        context = info.context
+        outages = await context.app_state.outage_reader.outages(context.viewer.workspace_id)
+        return [to_server_outage(each) for each in outages]
 
     @strawberry.field(
         description="Counts of the posts created in a period, and of their destinations.",

@@ -64,6 +64,7 @@ from app.outbound.client import OutboundClient
 from app.services.api_keys import Viewer
 from app.services.board_counts import BoardCounter
 from app.services.change_feed import ChangeFeed
+from app.services.circuit_breakers import OutageReader
 from app.services.credentials import CredentialVerifier
 from app.services.mastodon_authorization import MastodonAuthorizer
 from app.services.retry_policies import load_retry_policies
@@ -241,6 +242,7 @@ class DifferentialBench:
                 retry_policies=load_retry_policies(None),
                 change_feed=ChangeFeed(self.database),
                 board_counter=BoardCounter(self.database, lambda: NOW, time.monotonic),
+                outage_reader=OutageReader(self.database, lambda: NOW, time.monotonic),
                 started_at=NOW,
                 changes_retention=timedelta(days=30),
                 rate_limits=make_rate_limits(),
