@@ -121,9 +121,8 @@ def _check_images(limits: PlatformLimits, post: Post) -> None:
     for index, item in enumerate(post.media):
         name = f"media[{index}]"
         item_url(item, name)
-        if (image := inline_image(item, name)) is not None:
-            declared_type, content = image
-            check_image(content, declared_type, name, limits.max_media_bytes)
+        if (content := inline_image(item, name)) is not None:
+            check_image(content, name, limits.max_media_bytes)
 
 
 def _check_meta_media(platform: MetaPlatform, post: Post) -> None:

@@ -16,9 +16,6 @@ _SIGNATURES = {
 }
 """First bytes of an image, by its type."""
 
-_UNSPECIFIC_TYPES = {"", "application/octet-stream", "binary/octet-stream"}
-"""Types with which servers declare files whose type they do not know."""
-
 
 def check_media_count(count: int, max_media: int, subject: str) -> None:
     """Raise NotPublished for more media than allowed; `subject` names who allows them."""
@@ -63,21 +60,22 @@ def alternative_text(item: object) -> str:
     return alt if isinstance(alt, str) else ""
 
 
-def inline_image(item: object, name: str) -> tuple[str, bytes] | None:
-    """Return the declared type and the content in the `data:` URL of an item; None for another URL."""
+def inline_image(item: object, name: str) -> bytes | None:
+    """Return the content in the `data:` URL of an item; None for another URL."""
     url = data_url(item)
     if url is None:
         return None
     try:
-        return parse_data_url(url, name)
+        _declared_type, content = parse_data_url(url, name)
     except InvalidInput as error:
         raise media_error(error.message) from None
+    return content
 
 
-def check_image(content: bytes, declared_type: str, name: str, max_bytes: int) -> ImageType:
-    """Return the type of an image by its first bytes.
+def check_image(content: bytes, name: str, max_bytes: int) -> ImageType:
+    """Return the type of an image by its first bytes; servers and `data:` URLs often declare another.
 
-    Raises NotPublished if it is too large, or declared as another type than it has.
+    Raises NotPublished if it is too large, or not an image of a supported type.
     """
     if len(content) > max_bytes:
         raise media_error(f"{name} has more than {max_bytes:,} bytes. Make the image smaller.")
@@ -87,10 +85,6 @@ def check_image(content: bytes, declared_type: str, name: str, max_bytes: int) -
     )
     if image_type is None:
         raise media_error(f"{name} is not a JPEG, PNG, GIF or WebP image. Convert it.")
-    if declared_type not in {image_type, *_UNSPECIFIC_TYPES}:
-        raise media_error(
-            f"{name} is {image_type}, but is declared as {declared_type}. Correct the declared type."
-        )
     return image_type
 
 

@@ -1,10 +1,14 @@
-"""Loads the media of a post: images at a URL, or inside the post as a `data:` URL."""
+"""Loads the media of a post: images at a URL, after its redirects, or in a `data:` URL of the post."""
 
 import asyncio
+import string
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
 from io import BytesIO
+from urllib.parse import quote, urldefrag, urljoin
 
 import imagesize
 
@@ -24,9 +28,23 @@ from app.platforms.media_checks import (
 from app.platforms.protocol import NotPublished, PublishRequest
 from app.platforms.responses import CONFIGURATION_FAILURES
 
-_TIMEOUT = timedelta(seconds=60)
+_IMAGE_TIME_LIMIT = timedelta(seconds=60)
+"""Time for one image, with all redirects of its URL."""
+
 _TIME_LIMIT = timedelta(minutes=4)
 """Time for all images of a post together; the rest of the time of an attempt is for the platform."""
+
+_MAX_REDIRECTS = 5
+"""Redirects of one image that are followed."""
+
+_REDIRECT_STATUSES = {
+    HTTPStatus.MOVED_PERMANENTLY,
+    HTTPStatus.FOUND,
+    HTTPStatus.SEE_OTHER,
+    HTTPStatus.TEMPORARY_REDIRECT,
+    HTTPStatus.PERMANENT_REDIRECT,
+}
+"""Statuses with which a server names another URL in `Location`."""
 
 _TEMPORARY_STATUSES = {
     HTTPStatus.REQUEST_TIMEOUT,
@@ -45,6 +63,7 @@ async def load_media(
     *,
     max_bytes: int,
     max_media: int,
+    image_time_limit: timedelta = _IMAGE_TIME_LIMIT,
     time_limit: timedelta = _TIME_LIMIT,
 ) -> Sequence[Media]:
     """Return the images of a post in order, each of at most `max_bytes`.
@@ -57,7 +76,7 @@ async def load_media(
     try:
         async with asyncio.timeout(time_limit.total_seconds()):
             return [
-                await _load_item(client, item, f"media[{index}]", max_bytes)
+                await _load_item(client, item, f"media[{index}]", max_bytes, image_time_limit)
                 for index, item in enumerate(request.media)
             ]
     except TimeoutError:
@@ -67,12 +86,21 @@ async def load_media(
         ) from None
 
 
-async def _load_item(client: OutboundClient, item: object, name: str, max_bytes: int) -> Media:
+async def _load_item(
+    client: OutboundClient, item: object, name: str, max_bytes: int, time_limit: timedelta
+) -> Media:
     url = item_url(item, name)
-    declared_type, content = inline_image(item, name) or await _download(
-        client, url, name, max_bytes
-    )
-    image_type = check_image(content, declared_type, name, max_bytes)
+    content = inline_image(item, name)
+    if content is None:
+        request = OutboundRequest(
+            method="GET",
+            url=url,
+            timeout=time_limit,
+            max_response_bytes=max_bytes + 1,
+            pool_key=url,
+        )
+        content = await _download(client, request, name)
+    image_type = check_image(content, name, max_bytes)
     width, height = imagesize.get(BytesIO(content[:_MAX_HEADER_BYTES]))
     return Media(
         content=content,
@@ -83,35 +111,67 @@ async def _load_item(client: OutboundClient, item: object, name: str, max_bytes:
     )
 
 
-async def _download(
-    client: OutboundClient, url: str, name: str, max_bytes: int
-) -> tuple[str, bytes]:
-    """Return the declared type and the content of a file, of which it reads one byte too many at most."""
-    request = OutboundRequest(
-        method="GET", url=url, timeout=_TIMEOUT, max_response_bytes=max_bytes + 1, pool_key=url
-    )
+async def _download(client: OutboundClient, request: OutboundRequest, name: str) -> bytes:
+    """Return the content of a file; the timeout of the request limits all of its redirects together."""
     try:
-        response = await client.send(request)
+        async with asyncio.timeout(request.timeout.total_seconds()):
+            return await _follow_redirects(client, request, name)
+    except TimeoutError:
+        raise _not_loaded(
+            f"{name} was not loaded within {request.timeout.total_seconds():g} s. Use a smaller image, or a"
+            " faster server."
+        ) from None
+
+
+async def _follow_redirects(client: OutboundClient, request: OutboundRequest, name: str) -> bytes:
+    """Return the content at the end of the redirects; the client checks the URL and addresses of each."""
+    subject = name
+    for _ in range(_MAX_REDIRECTS + 1):
+        response = await _send(client, request, subject)
+        if response.status == HTTPStatus.OK:
+            return response.body
+        if response.status not in _REDIRECT_STATUSES:
+            raise _status_error(response.status, subject)
+        request = replace(request, url=_redirect_url(request.url, response, subject))
+        subject = f"{name} redirects to a URL that"
+    raise media_error(
+        f"{name} has more than {_MAX_REDIRECTS} redirects. Use the URL at which they end."
+    )
+
+
+async def _send(client: OutboundClient, request: OutboundRequest, subject: str) -> OutboundResponse:
+    try:
+        return await client.send(request)
     except OutboundError as error:
         if error.reason in CONFIGURATION_FAILURES:
-            raise media_error(f"{name} cannot be loaded. {error.message}") from error
-        raise _not_loaded(f"{name} was not loaded. {error.message}") from error
-    if response.status != HTTPStatus.OK:
-        raise _status_error(response, name)
-    declared_type = dict(response.headers).get("content-type", "")
-    return declared_type.partition(";")[0].strip().lower(), response.body
+            raise media_error(f"{subject} cannot be loaded. {error.message}") from error
+        raise _not_loaded(f"{subject} was not loaded. {error.message}") from error
 
 
-def _status_error(response: OutboundResponse, name: str) -> NotPublished:
-    status = response.status
-    message = f"{name} was not loaded: its server answered {status}."
+def _redirect_url(url: str, response: OutboundResponse, subject: str) -> str:
+    """Return the URL in the `Location` of a response, which may be relative, RFC 9110, section 10.2.2.
+
+    Raises NotPublished without a valid one.
+    """
+    location = dict(response.headers).get("location")
+    if location:
+        # Servers send characters that a URL must encode, such as umlauts and spaces.
+        encoded = quote(location, safe=string.punctuation, encoding="latin-1")
+        # urljoin raises ValueError for a host with one bracket.
+        with suppress(ValueError):
+            # The fragment of a URL is for the client only, and is not sent.
+            return urldefrag(urljoin(url, encoded)).url
+    raise media_error(
+        f"{subject} was not loaded: its server answered {response.status} without a valid Location. Use the"
+        " URL of the image itself."
+    )
+
+
+def _status_error(status: int, subject: str) -> NotPublished:
+    message = f"{subject} was not loaded: its server answered {status}."
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TEMPORARY_STATUSES:
         return _not_loaded(message)
-    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        advice = "Redirects are not followed: use the URL that it redirects to."
-    else:
-        advice = "Use a URL at which everyone can load the image."
-    return media_error(f"{message} {advice}")
+    return media_error(f"{message} Use a URL at which everyone can load the image.")
 
 
 def _not_loaded(message: str) -> NotPublished:

@@ -8,7 +8,7 @@ from app.domain.accounts import AccountPublisher
 from app.domain.validation.post_contents import MAX_CONTENT_LENGTH
 from app.platforms.content_checks import ContentChecks
 from tests.domain.destination_states import make_post
-from tests.platforms.test_media_downloads import GIF, IMAGE, data_url
+from tests.platforms.test_media_downloads import GIF, IMAGE, JPEG, data_url
 
 EXTERNAL, BLUESKY, MASTODON, THREADS, INSTAGRAM, WEBHOOK = (
     AccountPublisher.EXTERNAL,
@@ -136,8 +136,8 @@ def test_number_of_media_is_checked_for_every_publisher(
             'media[1] needs the URL of an image, as in {"url": "https://…", "alt": "…"}.',
         ),
         (
-            {"media": [PICTURE, {"url": data_url(GIF)}]},
-            "media[1] is image/gif, but is declared as image/png. Correct the declared type.",
+            {"media": [PICTURE, {"url": data_url(b"GIF")}]},
+            "media[1] is not a JPEG, PNG, GIF or WebP image. Convert it.",
         ),
         (
             {"media": [{"url": "data:image/svg+xml,<svg/>"}]},
@@ -145,6 +145,10 @@ def test_number_of_media_is_checked_for_every_publisher(
         ),
         ({"media": [{"url": "data:;base64,%"}]}, "media[0] is not valid base64."),
         ({"media": [PICTURE, {"url": data_url(IMAGE)}]}, None),
+        (
+            {"media": [{"url": data_url(JPEG, "image/jpg")}, {"url": data_url(GIF, "image/png")}]},
+            None,
+        ),
     ],
 )
 def test_media_that_the_worker_cannot_load_are_refused_for_its_adapters(

@@ -4,13 +4,18 @@ import asyncio
 import base64
 import struct
 import zlib
+from dataclasses import replace
 from datetime import timedelta
+from ipaddress import ip_network
 
+import httpcore2
 import pytest
 
 from app.domain.accounts import AccountPublisher
 from app.domain.destinations import ErrorCategory
+from app.domain.outbound_rules import OutboundRules
 from app.outbound.client import OutboundClient
+from app.outbound.network import dial_tcp
 from app.platforms import make_adapters
 from app.platforms.media import Media
 from app.platforms.media_checks import check_not_empty
@@ -22,8 +27,11 @@ from tests.outbound.local_servers import (
     ConnectionHandler,
     local_server,
     never_respond,
+    read_request,
+    resolving,
     responding,
 )
+from tests.outbound.test_network import AUTHORITY, client_context, server_context
 from tests.platforms.publish_requests import MemoryCredentials, publish_problem, publish_request
 
 MAX_BYTES = 1_000
@@ -51,6 +59,11 @@ def answer(content: bytes, content_type: str | None = None, status: int = 200) -
     headers = "" if content_type is None else f"Content-Type: {content_type}\r\n"
     head = f"HTTP/1.1 {status} Answer\r\n{headers}Content-Length: {len(content)}\r\n\r\n"
     return head.encode() + content
+
+
+def redirect(location: str, status: int = 302) -> bytes:
+    head = f"HTTP/1.1 {status} Answer\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+    return head.encode()
 
 
 def data_url(content: bytes, media_type: str = "image/png") -> str:
@@ -96,11 +109,22 @@ async def test_images_are_loaded_in_order_with_type_size_and_description() -> No
 
 
 @pytest.mark.parametrize(
-    "declared", [None, "", "Image/PNG; charset=binary", "application/octet-stream"]
+    "declared",
+    [None, "", "image/jpg", "image/png", "Image/PNG; charset=binary", "application/octet-stream"],
 )
-async def test_type_is_that_of_the_content(declared: str | None) -> None:
-    (media,) = await load({"url": "SERVER/1"}, handle=responding(answer(IMAGE, declared)))
-    assert media.content_type == "image/png"
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [(JPEG, "image/jpeg"), (IMAGE, "image/png"), (GIF, "image/gif"), (WEBP, "image/webp")],
+)
+async def test_type_is_that_of_the_bytes(
+    content: bytes, content_type: str, declared: str | None
+) -> None:
+    media = await load(
+        {"url": "SERVER/1"},
+        {"url": data_url(content, declared or "")},
+        handle=responding(answer(content, declared)),
+    )
+    assert [(each.content, each.content_type) for each in media] == [(content, content_type)] * 2
 
 
 @pytest.mark.parametrize(("content", "content_type"), [(JPEG, "image/jpeg"), (WEBP, "image/webp")])
@@ -128,7 +152,8 @@ async def test_data_url_may_be_percent_encoded_or_without_a_type() -> None:
         ({"url": "data:image/png;base64,%%"}, "is not valid base64."),
         ({"url": "data:text/plain,hello"}, "is not a JPEG, PNG, GIF or WebP image."),
         ({"url": data_url(b"<svg/>", "image/svg+xml")}, "is not a JPEG, PNG, GIF or WebP image."),
-        ({"url": data_url(JPEG)}, "is image/jpeg, but is declared as image/png."),
+        ({"url": data_url(b"<html>")}, "is not a JPEG, PNG, GIF or WebP image."),
+        ({"url": data_url(b"")}, "is not a JPEG, PNG, GIF or WebP image."),
         ({"url": data_url(IMAGE + bytes(MAX_BYTES))}, "has more than 1,000 bytes."),
         ({"url": "https://10.0.0.1/1.png"}, "has an address that is not public."),
         ({"url": "file:///etc/passwd"}, "cannot be loaded."),
@@ -210,10 +235,10 @@ async def test_size_is_searched_in_the_first_bytes_only() -> None:
         ),
         (408, ErrorCategory.TRANSIENT, "media[0] was not loaded: its server answered 408."),
         (
-            302,
+            300,
             ErrorCategory.CONTENT_REJECTED,
-            "media[0] was not loaded: its server answered 302. Redirects are not followed: use the URL that"
-            " it redirects to.",
+            "media[0] was not loaded: its server answered 300. Use a URL at which everyone can load the"
+            " image.",
         ),
         (429, ErrorCategory.TRANSIENT, "media[0] was not loaded: its server answered 429."),
         (503, ErrorCategory.TRANSIENT, "media[0] was not loaded: its server answered 503."),
@@ -224,6 +249,190 @@ async def test_status_of_the_server_decides_whether_a_retry_may_help(
 ) -> None:
     handle = responding(answer(b"", status=status))
     assert await failure({"url": "SERVER/1.png"}, handle=handle) == (category, message)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirect_is_followed(status: int) -> None:
+    requests: list[bytes] = []
+    handle = responding(redirect("/new.png", status), answer(IMAGE), requests=requests)
+    (media,) = await load({"url": "SERVER/old.png"}, handle=handle)
+    assert media.content == IMAGE
+    host = requests[0].partition(b"Host: ")[2].partition(b"\r\n")[0]
+    head = b" HTTP/1.1\r\nHost: " + host + b"\r\nAccept-Encoding: identity\r\n\r\n"
+    assert requests == [b"GET /old.png" + head, b"GET /new.png" + head]
+
+
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("c.png", b"/a/c.png"),
+        ("../c.png?size=1", b"/c.png?size=1"),
+        ("?size=1", b"/a/b.png?size=1"),
+        ("//SERVER/c.png", b"/c.png"),
+        ("HTTP://SERVER", b"/"),
+        ("http://SERVER/c.png#top", b"/c.png"),
+        ("/a%20b c/ü.png", b"/a%20b%20c/%C3%BC.png"),
+    ],
+)
+async def test_location_is_resolved_against_the_url(location: str, target: bytes) -> None:
+    requests: list[bytes] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        port = writer.get_extra_info("sockname")[1]
+        first = redirect(location.replace("SERVER", f"127.0.0.1:{port}"))
+        await responding(first, answer(IMAGE), requests=requests)(reader, writer)
+
+    await load({"url": "SERVER/a/b.png"}, handle=handle)
+    assert [request.split()[1] for request in requests] == [b"/a/b.png", target]
+
+
+async def test_five_redirects_are_followed_and_no_more() -> None:
+    redirects = [redirect(f"/{number}.png") for number in range(6)]
+    (media,) = await load({"url": "SERVER/"}, handle=responding(*redirects[:5], answer(IMAGE)))
+    assert media.content == IMAGE
+
+    requests: list[bytes] = []
+    handle = responding(*redirects, answer(IMAGE), requests=requests)
+    assert await failure({"url": "SERVER/"}, handle=handle) == (
+        ErrorCategory.CONTENT_REJECTED,
+        "media[0] has more than 5 redirects. Use the URL at which they end.",
+    )
+    assert len(requests) == 6
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        answer(b"", status=302),
+        redirect(""),
+        redirect("http://[::1/1.png"),
+    ],
+)
+async def test_redirect_without_a_valid_location_is_rejected(response: bytes) -> None:
+    assert await failure({"url": "SERVER/1.png"}, handle=responding(response)) == (
+        ErrorCategory.CONTENT_REJECTED,
+        "media[0] was not loaded: its server answered 302 without a valid Location. Use the URL of the image"
+        " itself.",
+    )
+
+
+NOT_PUBLIC = (
+    "has an address that is not public. Use a public host, or ask the operator of this server to allow its"
+    " network in OUTBOUND_ALLOWED_NETWORKS."
+)
+OTHER_SCHEME = "url must be a URL that starts with https://."
+
+
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        ("http://127.0.0.2/1.png", f"127.0.0.2 {NOT_PUBLIC}"),
+        ("//127.0.0.2/1.png", f"127.0.0.2 {NOT_PUBLIC}"),
+        ("http://[::1]/1.png", f"::1 {NOT_PUBLIC}"),
+        ("http://[fd00::1]/1.png", f"fd00::1 {NOT_PUBLIC}"),
+        ("https://10.0.0.1/1.png", f"10.0.0.1 {NOT_PUBLIC}"),
+        ("http://169.254.169.254/latest/meta-data/", f"169.254.169.254 {NOT_PUBLIC}"),
+        ("http://name.example/1.png", f"name.example {NOT_PUBLIC}"),
+        ("file:///etc/passwd", OTHER_SCHEME),
+        ("ftp://127.0.0.1/1.png", OTHER_SCHEME),
+        ("gopher://127.0.0.1/1", OTHER_SCHEME),
+        (data_url(IMAGE), OTHER_SCHEME),
+        ("http://user:password@127.0.0.1/", "url must not contain a user name or password."),
+    ],
+)
+@pytest.mark.parametrize("hops", [1, 2])
+async def test_redirect_is_refused_like_the_url_itself(
+    location: str, reason: str, hops: int
+) -> None:
+    dialled: list[str] = []
+
+    async def dial(address: str, port: int, seconds: float | None) -> httpcore2.AsyncNetworkStream:
+        dialled.append(address)
+        return await dial_tcp(address, port, seconds)
+
+    rules = OutboundRules(allow_http=True, allowed_networks=(ip_network("127.0.0.1/32"),))
+    responses = [redirect("/2.png"), redirect(location)][-hops:]
+    async with (
+        local_server(responding(*responses)) as server,
+        OutboundClient(rules, resolve=resolving("8.8.8.8", "10.0.0.1"), dial=dial) as client,
+    ):
+        request = publish_request(media_ids=[], media=[{"url": server.url("/1.png")}])
+        problem = await publish_problem(load_media(client, request, max_bytes=9, max_media=1))
+    assert problem == (
+        ErrorCategory.CONTENT_REJECTED,
+        "MEDIA_REJECTED",
+        f"media[0] redirects to a URL that cannot be loaded. {reason}",
+    )
+    assert dialled == ["127.0.0.1"]
+
+
+async def test_redirect_from_https_to_http_needs_the_setting_of_http() -> None:
+    certificate = AUTHORITY.issue_cert("127.0.0.1")
+    requests: list[bytes] = []
+    async with (
+        local_server(responding(answer(IMAGE), requests=requests)) as insecure,
+        local_server(
+            responding(redirect(insecure.url("/1.png"))), server_context(certificate)
+        ) as secure,
+    ):
+        url = f"https://127.0.0.1:{secure.port}/1.png"
+        request = publish_request(media_ids=[], media=[{"url": url}])
+        async with OutboundClient(LOCAL_RULES, ssl_context=client_context()) as client:
+            (media,) = await load_media(client, request, max_bytes=MAX_BYTES, max_media=1)
+        assert (media.content, len(requests)) == (IMAGE, 1)
+        rules = replace(LOCAL_RULES, allow_http=False)
+        async with OutboundClient(rules, ssl_context=client_context()) as client:
+            problem = await publish_problem(
+                load_media(client, request, max_bytes=MAX_BYTES, max_media=1)
+            )
+    assert problem == (
+        ErrorCategory.CONTENT_REJECTED,
+        "MEDIA_REJECTED",
+        "media[0] redirects to a URL that cannot be loaded. url must start with https://. The operator of"
+        " this server can allow http:// with OUTBOUND_ALLOW_HTTP=yes.",
+    )
+    assert len(requests) == 1
+
+
+async def test_failure_after_a_redirect_names_the_redirect() -> None:
+    missing = responding(redirect("/2.png"), answer(b"", status=404))
+    assert await failure({"url": "SERVER/1.png"}, handle=missing) == (
+        ErrorCategory.CONTENT_REJECTED,
+        "media[0] redirects to a URL that was not loaded: its server answered 404. Use a URL at which"
+        " everyone can load the image.",
+    )
+    category, message = await failure(
+        {"url": "SERVER/1.png"}, handle=responding(redirect("http://127.0.0.1:1/2.png"))
+    )
+    assert category is ErrorCategory.TRANSIENT
+    assert message.startswith(
+        "media[0] redirects to a URL that was not loaded. 127.0.0.1 refused the connection"
+    )
+
+
+async def test_redirects_of_an_image_share_its_time_limit() -> None:
+    async def redirect_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for number in range(6):
+            await read_request(reader)
+            await asyncio.sleep(0.2)
+            writer.write(redirect(f"/{number}.png"))
+
+    async with local_server(redirect_slowly) as server, OutboundClient(LOCAL_RULES) as client:
+        request = publish_request(media_ids=[], media=[{"url": server.url("/1.png")}])
+        problem = await publish_problem(
+            load_media(
+                client,
+                request,
+                max_bytes=1_000,
+                max_media=1,
+                image_time_limit=timedelta(milliseconds=600),
+            )
+        )
+    assert problem == (
+        ErrorCategory.TRANSIENT,
+        "MEDIA_NOT_LOADED",
+        "media[0] was not loaded within 0.6 s. Use a smaller image, or a faster server.",
+    )
 
 
 async def test_slow_images_are_a_temporary_failure_of_the_post() -> None:
