@@ -130,8 +130,9 @@ async def measure_lateness(url: str, load: Load, due: int, seed: int) -> Latenes
             await _add_due_posts(database, workspace, busy, due)
         await _add_posts(database, workspace, load, random.Random(seed))
         clock = LoopClock()
+        platform = SlowPlatform(load, clock)
         for number in range(WORKERS):
-            await stack.enter_async_context(_running_worker(url, f"worker-{number}", load, clock))
+            await stack.enter_async_context(_running_worker(url, f"worker-{number}", platform))
         reader = database.reader(workspace)
         async with asyncio.timeout(_MAX_DURATION.total_seconds()):
             while await reader.count(_COUNT_UNPUBLISHED, busy=busy):  # noqa: ASYNC110 - no event
@@ -166,7 +167,8 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 @asynccontextmanager
-async def _running_worker(url: str, name: str, load: Load, clock: LoopClock) -> AsyncIterator[None]:
+async def _running_worker(url: str, name: str, platform: SlowPlatform) -> AsyncIterator[None]:
+    clock = platform.clock
     system = replace(make_system_functions(clock.now), monotonic=clock.monotonic)
     async with open_in_virtual_time(url) as database, OutboundClient(LOCAL_RULES) as client:
         context = make_context(
@@ -178,8 +180,7 @@ async def _running_worker(url: str, name: str, load: Load, clock: LoopClock) -> 
             system,
             worker_name=name,
         )
-        adapters = {AccountPublisher.SANDBOX: SlowPlatform(load, clock)}
-        context = replace(context, adapters=adapters)
+        context = replace(context, adapters={AccountPublisher.SANDBOX: platform})
         async with publish_in_background(context, SERVER_SETTINGS, database):
             yield
 
