@@ -63,6 +63,11 @@ async def insert_due_posts(
         database, workspace, {account: queued(DUE_AT)}, submitted_now=True, created_at=DUE_AT
     )
     await database.write_all_workspaces(lambda session: copy_post(session, post.id, posts - 1))
+    await analyze(database)
+
+
+async def analyze(database: Database) -> None:
+    """Update the statistics of the planner, as a database does some time after many inserts."""
     if database.is_sqlite:
         await database.refresh_statistics()
     else:

@@ -42,7 +42,7 @@ from app.platforms.sandbox import PLATFORM_NAME
 from app.worker.context import make_system_functions
 from app.worker.process import make_context, publish_in_background
 from app.worker.stats import WorkerStats
-from tests.claim_benchmark import copy_post
+from tests.claim_benchmark import analyze, copy_post
 from tests.credential_rows import SERVER_SETTINGS
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
 from tests.outages.pds import FixedWindow
@@ -129,6 +129,7 @@ async def measure_lateness(url: str, load: Load, due: int, seed: int) -> Latenes
         if due:
             await _add_due_posts(database, workspace, busy, due)
         await _add_posts(database, workspace, load, random.Random(seed))
+        await analyze(database)
         clock = LoopClock()
         platform = SlowPlatform(load, clock)
         for number in range(WORKERS):

@@ -22,6 +22,8 @@ from tests.factories import NOW
 
 T = TypeVar("T")
 
+_INSERT_TIMEOUT = timedelta(minutes=10)
+
 _DELIVERY_SECONDS = 0.0002
 """Time in which the kernel delivers what was written to a connection on loopback."""
 
@@ -112,11 +114,12 @@ class LoopClock:
         return NOW + timedelta(seconds=self.monotonic())
 
 
-def open_in_virtual_time(url: str) -> Database:
+def open_in_virtual_time(url: str, timeout: timedelta = timedelta(seconds=10)) -> Database:
     """Open a database during whose statements and transactions time passes as on the machine."""
     operation = running_loop().operation
     return Database(
         url,
+        timeout=timeout,
         wrap_driver=lambda driver: _ReadOperations(driver, operation),
         wrap_writer=lambda writer: _WriteOperations(writer, operation),
     )
@@ -124,8 +127,8 @@ def open_in_virtual_time(url: str) -> Database:
 
 @asynccontextmanager
 async def open_migrated_in_virtual_time(url: str) -> AsyncIterator[Database]:
-    """Open a database as `open_in_virtual_time` does, and migrate it."""
-    async with open_in_virtual_time(url) as database:
+    """Open a database as `open_in_virtual_time` does, with time to insert many rows, and migrate it."""
+    async with open_in_virtual_time(url, timeout=_INSERT_TIMEOUT) as database:
         with running_loop().operation():
             await migrate(database, now=NOW, random_bytes=secrets.token_bytes)
         yield database

@@ -24,6 +24,7 @@ from app.services.periodic import exit_together
 from app.worker.context import make_system_functions
 from app.worker.process import make_context, publish_in_background
 from app.worker.stats import WorkerStats
+from tests.claim_benchmark import analyze
 from tests.credential_rows import CIPHER, SERVER_SETTINGS, add_credentials
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
 from tests.outages.pds import DAY, HOUR, PUTS, LimitedPds, OutageMode, make_session, read_token
@@ -108,6 +109,7 @@ async def run_outage(url: str, scenario: OutageScenario) -> OutageResult:
         clock = LoopClock()
         pds = LimitedPds(clock, scenario.mode, _put_limits(scenario))
         dids = await _add_accounts_and_posts(database, scenario, pds.url)
+        await analyze(database)
         clock.restart()
         skipped_before = loop.skipped
         counts = {True: RequestCounts(), False: RequestCounts()}
