@@ -151,7 +151,7 @@ class FailingAccount(NamedTuple):
     worker: str
     """Worker of the last failure."""
     is_of_several_workers: bool
-    """True if another worker has failed too since the last success."""
+    """True if another worker has failed too, in the same way, without another result in between."""
 
 
 class OpenBreakers(NamedTuple):

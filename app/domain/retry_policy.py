@@ -95,14 +95,12 @@ class RetryPolicies:
         exceptions = self.by_platform.get(platform, {})
         return exceptions.get(kind) or self.by_kind[kind]
 
-    def max_wait_for_server(self, platform: str) -> timedelta:
-        """Return the time for which a post waits to be sent, from the start of its round of attempts."""
-        return self.policy_for(platform, ErrorCategory.TRANSIENT, not_sent=True).max_age
+    def max_wait_for_server(self, platform: str | None) -> timedelta:
+        """Return the time for which a post waits to be sent, from the start of its round of attempts.
 
-    @property
-    def shortest_wait_for_server(self) -> timedelta:
-        """Return the shortest of these times of all platforms."""
-        return min(map(self.max_wait_for_server, ("", *self.by_platform)))
+        None for a platform without policies of its own.
+        """
+        return self.policy_for(platform or "", ErrorCategory.TRANSIENT, not_sent=True).max_age
 
 
 NO_RETRY = RetryPolicy(max_attempts=1)

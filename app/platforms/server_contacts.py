@@ -23,6 +23,8 @@ _FAILURES = {
 _ANSWERS = {HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED}
 """Statuses from 500 on that say what the server does not do, not that it fails."""
 
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
 
 @dataclass(slots=True)
 class ServerContacts:
@@ -82,6 +84,7 @@ def record_failed_login() -> None:
 
 
 def url_origin(url: str) -> str:
-    """Return scheme, host and, if the URL has one, port."""
+    """Return scheme, host and, unless it is the default, port, so that a server has one name only."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}".lower()
+    authority = parts.netloc.removesuffix(_DEFAULT_PORTS[parts.scheme])
+    return f"{parts.scheme}://{authority}".lower()

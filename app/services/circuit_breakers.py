@@ -74,20 +74,18 @@ class CircuitBreakers:
         before: AccountServer | None,
         origin: str,
     ) -> None:
-        """Close the breaker of an account, and that of its server if this was its probe.
+        """Close the breaker of an account, and that of its server after a probe or the first answer to it.
 
-        `before` is what the claim has read, and `origin` the server that has answered last.
+        `before` is what the claim has read, and `origin` the server that has answered last. One that answers
+        an account for the first time may have failed for accounts of another workspace only.
         """
         now, server = self._now(), _server_key(account, origin)
-        if before is None or before.is_failing or before.key != server:
+        if before is None or before.key != server or before.is_failing:
             succeeded = partial(_record_success, account=account, server=server, now=now)
             await self.database.write(workspace_id, succeeded)
-        if before is None or not before.server_is_open or before.key is None:
-            return
-        if before.key == server:
-            await self.database.write_all_workspaces(partial(_close_server, server=server, now=now))
-            logger.info("server breaker closed", **server._asdict())
-        else:
+        if server is not None and (before is None or before.key != server or before.server_is_open):
+            await self._close_server_if_open(server, now)
+        if before is not None and before.server_is_open and before.key not in (None, server):
             await self._release_server_probe(before.key, now)
 
     async def record_failure(
@@ -116,6 +114,7 @@ class CircuitBreakers:
                 failure=failure,
                 worker=self.worker_name,
                 is_of_several_workers=breaker.failures > 1
+                and stored.failure is failure
                 and (stored.is_of_several_workers or stored.worker != self.worker_name),
             )
             await save_account_breaker(session, account.id, record)
@@ -197,6 +196,13 @@ class CircuitBreakers:
             logger.warning("server breaker opened", **server._asdict())
         return is_open
 
+    async def _close_server_if_open(self, server: ServerKey, now: datetime) -> None:
+        """Close the breaker of a server that is open, and those of all accounts on it."""
+        known = await find_server_breaker(self.database.all_workspaces, server)
+        if known is not None and known.is_open:
+            await self.database.write_all_workspaces(partial(_close_server, server=server, now=now))
+            logger.info("server breaker closed", **server._asdict())
+
     async def _release_server_probe(self, server: ServerKey, now: datetime) -> None:
         async def work(session: AllWorkspacesWriteSession) -> None:
             stored = await lock_server_breaker(session, server)
@@ -212,15 +218,22 @@ class CircuitBreakers:
 async def begin_probe(
     session: WriteSession, account_id: AccountId, server: AccountServer, now: datetime
 ) -> bool:
-    """Make a claim on an account the probe of the breakers that are open; False if another one is."""
+    """Make a claim on an account the probe of the breakers that are open; False if another one is.
+
+    Without the probe of the server, that of the account is released: it would delay the account.
+    """
     until = now + PROBE_TIMEOUT
-    if server.server_is_open and server.key is not None:
-        all_workspaces = session.all_workspaces()
-        if not await begin_server_probe(all_workspaces, server.key, now, until=until):
-            return False
-    return not server.account_is_open or await begin_account_probe(
+    if server.account_is_open and not await begin_account_probe(
         session, account_id, now, until=until
-    )
+    ):
+        return False
+    if not server.server_is_open or server.key is None:
+        return True
+    if await begin_server_probe(session.all_workspaces(), server.key, now, until=until):
+        return True
+    if server.account_is_open:
+        await _release_account_probe(session, account_id=account_id, now=now)
+    return False
 
 
 async def prune_breakers(database: Database, now: datetime) -> None:

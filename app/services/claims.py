@@ -195,6 +195,7 @@ class ClaimService:
         """Lock one destination for each open breaker whose probe is due."""
         probes: list[ClaimableDestination] = []
         probed_servers: set[ServerKey] = set()
+        """Servers that this claim or another one probes."""
         for account_id, server in accounts:
             if len(probes) == limit:
                 break
@@ -203,10 +204,12 @@ class ClaimService:
             if server.server_is_open and server.key in probed_servers:
                 continue
             locked = await self._lock(queue, [account_id], 1, uow)
-            if locked and await begin_probe(uow.session, account_id, server, uow.write_context.now):
+            if not locked:
+                continue
+            if server.key is not None:
+                probed_servers.add(server.key)
+            if await begin_probe(uow.session, account_id, server, uow.write_context.now):
                 probes += locked
-                if server.key is not None:
-                    probed_servers.add(server.key)
         return probes
 
     async def _lock(

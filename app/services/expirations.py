@@ -189,22 +189,30 @@ async def _fail_batch(
 
 
 async def fail_after_outages(database: Database, now: datetime, policies: RetryPolicies) -> None:
-    """Fail posts of all workspaces that have waited too long for a server that does not answer."""
-    accounts = await accounts_waiting_for_servers(
-        database.all_workspaces,
-        now,
-        started_until=now - policies.shortest_wait_for_server,
-        limit=MAX_TRANSACTIONS_PER_RUN,
-    )
-    await _run_each(
-        _fail_after_outage(
-            database,
-            WriteContext.without_actor(row.workspace_id, FAIL_WITHOUT_SERVER, now),
-            row.id,
-            policies.max_wait_for_server(row.platform),
+    """Fail posts of all workspaces that have waited too long for a server that does not answer.
+
+    Platforms with a wait of their own are read separately, so that none of the accounts that are read waits
+    in vain while others have to fail.
+    """
+    for platform in (None, *policies.by_platform):
+        max_wait = policies.max_wait_for_server(platform)
+        accounts = await accounts_waiting_for_servers(
+            database.all_workspaces,
+            now,
+            platform=platform,
+            other_platforms=policies.by_platform,
+            started_until=now - max_wait,
+            limit=MAX_TRANSACTIONS_PER_RUN,
         )
-        for row in accounts
-    )
+        await _run_each(
+            _fail_after_outage(
+                database,
+                WriteContext.without_actor(row.workspace_id, FAIL_WITHOUT_SERVER, now),
+                row.id,
+                max_wait,
+            )
+            for row in accounts
+        )
 
 
 async def _fail_after_outage(

@@ -13,12 +13,15 @@ from app.db.core.database import Database
 from app.db.repositories.accounts import load_accounts
 from app.db.repositories.circuit_breakers import count_live_workers, count_open_breakers
 from app.db.repositories.overdue import read_backlog
+from app.db.repositories.posts import load_posts
 from app.domain.accounts import AccountPublisher
 from app.domain.circuit_breakers import OpenBreakers, ServerFailure, ServerOutage
 from app.domain.credentials import parse_credentials
 from app.domain.destinations import Backlog, DestinationStatus, ErrorCategory, Outcome
 from app.domain.ids import AccountId, PostId, WorkspaceId
-from app.domain.retry_policy import DEFAULT_POLICIES
+from app.domain.operations import CLAIM_DESTINATIONS, FAIL_WITHOUT_SERVER
+from app.domain.posts import PostStatus
+from app.domain.retry_policy import DEFAULT_POLICIES, NOT_SENT, RetryPolicies
 from app.services.accounts import set_account_credentials
 from app.services.circuit_breakers import (
     CircuitBreakers,
@@ -28,7 +31,7 @@ from app.services.circuit_breakers import (
 )
 from app.services.claims import Claim
 from app.services.credentials import prepare_credentials
-from app.services.expirations import fail_after_outages
+from app.services.expirations import MAX_TRANSACTIONS_PER_RUN, fail_after_outages
 from tests.clients import Tenant
 from tests.credential_rows import CIPHER, VALUES
 from tests.db.all_tables import all_rows
@@ -47,6 +50,8 @@ from tests.services.publishing_calls import (
     destination_states,
     write_context,
 )
+from tests.services.test_expirations import changed_destinations
+from tests.test_concurrency import deadlock_count
 
 MASTODON = AccountPublisher.MASTODON
 ORIGIN = "https://social.example"
@@ -219,6 +224,87 @@ async def test_failed_probe_of_a_server_postpones_the_next_one(
     assert len(await platform.claim(NOW + 3 * WAIT)) == 1
 
 
+async def test_failures_of_calls_from_before_the_opening_postpone_no_probe(
+    platform: Platform, acme: Tenant
+) -> None:
+    accounts = await open_server(platform, acme.workspace)
+    alone = await platform.add_account(acme.workspace)
+    await platform.fail(acme.workspace, alone, 3, origin="https://other.example")
+    before = await stored_breakers(platform)
+    later = NOW + WAIT - SECOND
+    assert await platform.fail(acme.workspace, accounts[3], now=later)
+    assert await platform.fail(acme.workspace, alone, origin="https://other.example", now=later)
+
+    after = await stored_breakers(platform)
+    assert after["server_breaker"] == before["server_breaker"]
+    assert after["account_breaker"][-1] == before["account_breaker"][-1]
+    assert sorted((await platform.claimed_accounts(NOW + WAIT)).values()) == [1, 1]
+
+
+async def stored_breakers(platform: Platform) -> dict[str, list[tuple[object, ...]]]:
+    rows = await all_rows(platform.database)
+    return {name: sorted(rows[name]) for name in ("account_breaker", "server_breaker")}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_probe_that_called_another_server_is_followed_by_another_one_immediately(
+    platform: Platform, acme: Tenant, fails: bool
+) -> None:
+    """For instance, the account has moved meanwhile."""
+    await open_server(platform, acme.workspace)
+    (probe,) = await platform.claim(NOW + WAIT)
+    other = "https://other.example"
+    if fails:
+        assert not await platform.fail(
+            acme.workspace, probe.account.id, claimed=probe, origin=other, now=NOW + WAIT
+        )
+    else:
+        await platform.succeed(acme.workspace, probe, now=NOW + WAIT, origin=other)
+
+    assert await platform.open_counts(NOW + WAIT) == OpenBreakers(accounts=0, servers=1)
+    claimed = await platform.claim(NOW + WAIT)
+    on_server = [each for each in claimed if each.server and each.server.server_is_open]
+    assert len(on_server) == 1
+
+
+async def test_workers_that_probe_several_servers_at_once_do_not_deadlock(
+    platform: Platform, acme: Tenant
+) -> None:
+    accounts = [await platform.add_account(acme.workspace, posts=9) for _ in range(18)]
+    for number, account in enumerate(accounts):
+        await platform.fail(acme.workspace, account, origin=f"https://{number % 6}.example")
+    deadlocks = await deadlock_count(platform.database)
+    at = NOW
+    for probes in range(8):
+        at += 6 * MINUTE
+        claims = await asyncio.gather(*(platform.claim(at) for _ in range(6)))
+        assert sum(map(len, claims)) == 6, probes
+    assert await deadlock_count(platform.database) == deadlocks
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    "locked_row",
+    ["account_breaker WHERE account_id = {}", "server_breaker WHERE origin LIKE '%/{}.%'"],
+)
+async def test_probe_that_cannot_begin_on_both_breakers_begins_on_neither(
+    platform: Platform, acme: Tenant, locked_row: str
+) -> None:
+    """Otherwise, all accounts on the server would wait a minute for a probe that does not run."""
+    first, second = [await platform.add_account(acme.workspace) for _ in range(2)]
+    for account in (first, second):
+        origin = f"https://{account}.example"
+        await platform.fail(
+            acme.workspace, account, 3, failure=ServerFailure.UNREACHABLE, origin=origin
+        )
+    assert await platform.open_counts() == OpenBreakers(accounts=2, servers=2)
+
+    async with platform.database.write_engine.begin() as connection:
+        await connection.exec_driver_sql(f"SELECT 1 FROM {locked_row.format(first)} FOR UPDATE")
+        assert await platform.claimed_accounts(NOW + WAIT) == {second: 1}
+    assert await platform.claimed_accounts(NOW + WAIT) == {first: 1}
+
+
 async def test_checks_of_unknown_outcomes_wait_for_the_server_too(
     platform: Platform, acme: Tenant
 ) -> None:
@@ -269,6 +355,24 @@ async def test_hostile_workspace_stops_only_itself(platform: Platform, acme: Ten
     assert await list_outages(acme.database.reader(acme.workspace), NOW) == []
 
 
+async def test_breaker_that_one_workspace_opened_closes_when_another_one_is_answered(
+    platform: Platform, acme: Tenant
+) -> None:
+    """Before that, no account of the other one was known to be on the server."""
+    hostile = await add_workspace(platform.database)
+    victim = await platform.add_account(acme.workspace, posts=2)
+    for _ in range(3):
+        await platform.fail(hostile, await platform.add_account(hostile, posts=0))
+    assert await platform.open_counts() == OpenBreakers(accounts=0, servers=1)
+    (first,) = await platform.claim(limit=1)
+    await platform.succeed(acme.workspace, first)
+
+    assert await platform.open_counts() == OpenBreakers(accounts=0, servers=0)
+    for _ in range(3):
+        await platform.fail(hostile, await platform.add_account(hostile, posts=0))
+    assert await platform.claimed_accounts() == {victim: 1}
+
+
 async def test_failures_of_two_workspaces_open_the_breaker_of_their_server(
     platform: Platform, acme: Tenant
 ) -> None:
@@ -300,6 +404,23 @@ async def test_connections_of_one_worker_count_only_without_another_worker(
         failure=ServerFailure.UNREACHABLE,
     )
     assert (await platform.open_counts()).servers == 1
+
+
+async def test_connections_count_for_the_server_only_by_the_workers_without_one(
+    platform: Platform, acme: Tenant
+) -> None:
+    """An account whose calls fail otherwise does not lend its other worker to an interrupted network."""
+    second = replace(platform, worker="worker-2")
+    for each in (platform, second):
+        await each.breakers(NOW).report_worker()
+    account = await platform.add_account(acme.workspace)
+    for each in (platform, second, platform):
+        await each.fail(acme.workspace, account)
+    await platform.fail(acme.workspace, account, 2, failure=ServerFailure.UNREACHABLE)
+    assert await platform.open_counts() == OpenBreakers(accounts=1, servers=0)
+
+    await second.fail(acme.workspace, account, failure=ServerFailure.UNREACHABLE)
+    assert await platform.open_counts() == OpenBreakers(accounts=1, servers=1)
 
 
 async def test_worker_that_stopped_reporting_does_not_count(platform: Platform) -> None:
@@ -370,6 +491,12 @@ async def test_post_fails_after_a_day_of_waiting_without_an_attempt(
         (*failed, 1, "PLATFORM_UNAVAILABLE"),
     )
     assert after[1][0] in {DestinationStatus.QUEUED, DestinationStatus.PUBLISHING}
+    loaded = await load_posts(acme.database.reader(acme.workspace), posts)
+    assert [loaded[post].status is PostStatus.FAILED for post in posts] == [True, False, True]
+    operation = FAIL_WITHOUT_SERVER if by_maintenance else CLAIM_DESTINATIONS
+    assert set(await changed_destinations(acme.database, operation)) == {
+        loaded[post].destinations[0].id for post in (posts[::2] if by_maintenance else posts)
+    }
     (state, *_) = await destination_states(acme.database, acme.workspace, posts[0])
     assert (state.error, state.error_category, state.not_sent) == (
         "social.example has not answered since 2026-04-15 14:00 UTC. The post was not sent within 24"
@@ -377,6 +504,34 @@ async def test_post_fails_after_a_day_of_waiting_without_an_attempt(
         ErrorCategory.TRANSIENT,
         True,
     )
+
+
+async def test_accounts_with_a_longer_wait_do_not_delay_the_failures_of_others(
+    platform: Platform, acme: Tenant
+) -> None:
+    """More of them wait than one run of maintenance has transactions."""
+    two_days = replace(DEFAULT_POLICIES.by_kind[NOT_SENT], max_age=timedelta(days=2))
+    policies = RetryPolicies(DEFAULT_POLICIES.by_kind, {"mastodon": {NOT_SENT: two_days}})
+    bluesky = replace(platform, publisher=AccountPublisher.BLUESKY)
+    waiting = [
+        await platform.add_account(acme.workspace, posts=0) for _ in range(MAX_TRANSACTIONS_PER_RUN)
+    ]
+    waiting.append(await bluesky.add_account(acme.workspace, posts=0))
+    posts = []
+    for number, account in enumerate(waiting):
+        await platform.fail(acme.workspace, account, 3, origin=f"https://{number}.example")
+        post = await add_post(acme.database, acme.workspace, {account: queued(NOW - 30 * HOUR)})
+        posts.append(post.id)
+
+    await fail_after_outages(acme.database, NOW, policies)
+    states = await destination_states(acme.database, acme.workspace, *posts)
+    assert [each.status for each in states] == [
+        *[DestinationStatus.QUEUED] * MAX_TRANSACTIONS_PER_RUN,
+        DestinationStatus.FAILED,
+    ]
+    await fail_after_outages(acme.database, NOW + 18 * HOUR, policies)
+    states = await destination_states(acme.database, acme.workspace, *posts)
+    assert {each.status for each in states} == {DestinationStatus.FAILED}
 
 
 async def test_closed_breaker_of_a_server_is_pruned(platform: Platform, acme: Tenant) -> None:

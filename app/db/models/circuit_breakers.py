@@ -59,7 +59,7 @@ class AccountBreaker(Base):
     worker: Mapped[str | None]
     """Worker whose call failed last."""
     is_of_several_workers: Mapped[bool]
-    """True if the failures in a row are those of several workers."""
+    """True if the last failures in a row, those in the same way, are those of several workers."""
 
 
 class ServerBreaker(Base):

@@ -1,6 +1,6 @@
 """Circuit breakers of accounts and servers: stored states, probes, and the accounts that wait for them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -59,7 +59,7 @@ class AccountBreakerRecord:
     """Way in which the last failed call failed, with its worker; None after a success."""
     worker: str | None = None
     is_of_several_workers: bool = False
-    """True if the failures in a row are those of several workers."""
+    """True if the last failures in a row, those in the same way, are those of several workers."""
 
     @property
     def server(self) -> ServerKey | None:
@@ -162,32 +162,46 @@ _DELETE = delete(AccountBreaker).where(AccountBreaker.account_id == bindparam("a
 async def begin_account_probe(
     session: WriteSession, account_id: AccountId, now: datetime, *, until: datetime
 ) -> bool:
-    """Forbid further probes of an account until a time; False if another process has begun one."""
-    row = await session.first(_BEGIN_ACCOUNT_PROBE, account=account_id, now=now, until=until)
-    return row is not None
+    """Forbid further probes of an account until a time; False if another process has begun one.
+
+    Does not wait for that process: claims begin their probes in different orders, and would deadlock.
+    """
+    if await session.first(_LOCK_ACCOUNT_PROBE, account=account_id, now=now) is None:
+        return False
+    await session.rows(_BEGIN_ACCOUNT_PROBE, account=account_id, until=until)
+    return True
 
 
 _NOW = bindparam("now", type_=UtcDateTime())
 _SINCE = bindparam("since", type_=UtcDateTime())
 _UNTIL = bindparam("until", type_=UtcDateTime())
-_BEGIN_ACCOUNT_PROBE = (
-    update(AccountBreaker)
+_LOCK_ACCOUNT_PROBE = (
+    select(AccountBreaker.account_id)
     .where(
         AccountBreaker.account_id == bindparam("account"),
         AccountBreaker.is_open.is_(True),
         AccountBreaker.open_until <= _NOW,
     )
+    .with_for_update(skip_locked=True)
+)
+_BEGIN_ACCOUNT_PROBE = (
+    update(AccountBreaker)
+    .where(AccountBreaker.account_id == bindparam("account"))
     .values(open_until=_UNTIL)
-    .returning(AccountBreaker.account_id)
 )
 
 
 async def begin_server_probe(
     session: AllWorkspacesWriteSession, server: ServerKey, now: datetime, *, until: datetime
 ) -> bool:
-    """Forbid further probes of a server until a time; False if another process has begun one."""
-    row = await session.first(_BEGIN_SERVER_PROBE, **_key(server), now=now, until=until)
-    return row is not None
+    """Forbid further probes of a server until a time; False if another process has begun one.
+
+    Does not wait for that process, as `begin_account_probe` does not.
+    """
+    if await session.first(_LOCK_SERVER_PROBE, **_key(server), now=now) is None:
+        return False
+    await session.rows(_BEGIN_SERVER_PROBE, **_key(server), until=until)
+    return True
 
 
 def _key(server: ServerKey) -> dict[str, object]:
@@ -202,11 +216,14 @@ _ON_SERVER = and_(
     AccountBreaker.publisher == bindparam("key_publisher"),
     AccountBreaker.origin == bindparam("key_origin"),
 )
-_BEGIN_SERVER_PROBE = AllWorkspacesStatement(
-    update(ServerBreaker)
+_LOCK_SERVER_PROBE = AllWorkspacesStatement(
+    select(ServerBreaker.origin)
     .where(_OF_SERVER, ServerBreaker.is_open.is_(True), ServerBreaker.open_until <= _NOW)
-    .values(open_until=_UNTIL)
-    .returning(ServerBreaker.origin),
+    .with_for_update(skip_locked=True),
+    reason="servers belong to no workspace",
+)
+_BEGIN_SERVER_PROBE = AllWorkspacesStatement(
+    update(ServerBreaker).where(_OF_SERVER).values(open_until=_UNTIL),
     reason="servers belong to no workspace",
 )
 
@@ -300,29 +317,45 @@ _OPEN_ACCOUNTS = Statement(
 
 
 async def accounts_waiting_for_servers(
-    reader: AllWorkspacesReader, now: datetime, *, started_until: datetime, limit: int
+    reader: AllWorkspacesReader,
+    now: datetime,
+    *,
+    platform: str | None,
+    other_platforms: Collection[str],
+    started_until: datetime,
+    limit: int,
 ) -> Sequence[AnyRow]:
-    """Return workspace, id and platform of accounts on which something has waited long for a server.
+    """Return workspace and id of accounts on which something has waited too long for a server.
 
-    `started_until` is the latest start of the round of what has waited long. Reads all accounts on which a
-    worker has published, and what is due on those that wait, by ix_destination_account_claimable.
+    Those of a platform; None for all platforms but `other_platforms`. `started_until` is the latest start of
+    the round of what has waited too long. Reads all accounts on which a worker has published, and what is due
+    on those that wait, by ix_destination_account_claimable.
     """
-    return await reader.rows(_WAITING, now=now, started_until=started_until, limit=limit)
+    values = {"now": now, "started_until": started_until, "limit": limit}
+    if platform is None:
+        return await reader.rows(_WAITING_ON_OTHERS, platforms=[*other_platforms], **values)
+    return await reader.rows(_WAITING_ON_PLATFORM, platforms=[platform], **values)
 
 
 _IS_LONG_DUE = and_(
     Destination.claimable_at <= _NOW,
     Destination.round_started_at <= bindparam("started_until", type_=UtcDateTime()),
 )
-_WAITING = AllWorkspacesStatement(
-    select(Account.workspace_id, Account.id, Account.platform)
+_IS_ON_PLATFORM = any_of(Account.platform, "platforms")
+_WAITING = (
+    select(Account.workspace_id, Account.id)
     .join(AccountBreaker, BREAKER_JOIN)
     .where(
         or_(AccountBreaker.is_open.is_(True), SERVER_IS_OPEN),
         exists().where(ACCOUNT_JOIN, _IS_LONG_DUE).correlate(Account),
     )
-    .limit(bindparam("limit")),
-    reason="maintenance of all workspaces",
+    .limit(bindparam("limit"))
+)
+_WAITING_ON_PLATFORM = AllWorkspacesStatement(
+    _WAITING.where(_IS_ON_PLATFORM), reason="maintenance of all workspaces"
+)
+_WAITING_ON_OTHERS = AllWorkspacesStatement(
+    _WAITING.where(~_IS_ON_PLATFORM), reason="maintenance of all workspaces"
 )
 
 
@@ -419,21 +452,39 @@ _WORKSPACES = AllWorkspacesStatement(
 
 
 async def other_origins(reader: AllWorkspacesReader, origin: str, *, limit: int) -> list[str]:
-    """Return some servers besides one, without those whose breaker is open."""
+    """Return some servers besides one, without those whose breaker is open.
+
+    Those of most workspaces first, then the first server of each workspace: one workspace with many servers
+    must not be the only one that decides. Reads all accounts on which a worker has published.
+    """
     rows = await reader.rows(_OTHER_ORIGINS, origin=origin, limit=limit)
     return [row.origin for row in rows]
 
 
-_OTHER_ORIGINS = AllWorkspacesStatement(
-    select(AccountBreaker.origin)
+_WORKING = (
+    select(
+        AccountBreaker.workspace_id,
+        AccountBreaker.origin,
+        func.dense_rank()
+        .over(partition_by=AccountBreaker.workspace_id, order_by=AccountBreaker.origin)
+        .label("number"),
+    )
     .where(
         AccountBreaker.origin.is_not(None),
         AccountBreaker.origin != bindparam("origin"),
         AccountBreaker.failures == 0,
         ~SERVER_IS_OPEN,
     )
-    .distinct()
-    .order_by(AccountBreaker.origin)
+    .subquery()
+)
+_OTHER_ORIGINS = AllWorkspacesStatement(
+    select(_WORKING.c.origin)
+    .group_by(_WORKING.c.origin)
+    .order_by(
+        func.count(distinct(_WORKING.c.workspace_id)).desc(),
+        func.min(_WORKING.c.number),
+        _WORKING.c.origin,
+    )
     .limit(bindparam("limit")),
     reason="servers belong to no workspace",
 )
