@@ -32,7 +32,7 @@ def test_every_writing_endpoint_is_covered() -> None:
     writes = {
         (endpoint.method, endpoint.path) for endpoint in ENDPOINTS if endpoint.method != "GET"
     }
-    assert REQUEST_BODIES.keys() == writes
+    assert REQUEST_BODIES.keys() == writes - {("POST", "/posts/check")}  # stores nothing
 
 
 REFUSALS = {
