@@ -12,6 +12,7 @@ import pytest
 from app.db.core.database import Database
 from app.db.repositories.accounts import load_accounts
 from app.db.repositories.circuit_breakers import count_live_workers, count_open_breakers
+from app.db.repositories.claims import ClaimTime, accounts_to_claim_from
 from app.db.repositories.overdue import read_backlog
 from app.db.repositories.posts import load_posts
 from app.domain.accounts import AccountPublisher
@@ -212,6 +213,46 @@ async def test_server_fails_for_all_its_accounts_and_recovers_for_all_at_once(
     assert sum(claimed.values()) == 3
     assert claimed + Counter([probe.account.id]) == Counter(accounts)
     assert await list_outages(acme.database.reader(acme.workspace), NOW + WAIT) == []
+
+
+async def test_probe_of_a_server_closes_the_breakers_of_its_accounts_too(
+    platform: Platform, acme: Tenant
+) -> None:
+    accounts = await open_server(platform, acme.workspace)
+    for account in accounts[:3]:
+        await platform.fail(acme.workspace, account, 2, now=NOW + SECOND)
+    assert await platform.open_counts() == OpenBreakers(accounts=3, servers=1)
+    (probe,) = await platform.claim(NOW + WAIT)
+    assert probe.account.id == accounts[3]
+    await platform.succeed(acme.workspace, probe, now=NOW + WAIT)
+
+    assert await platform.open_counts() == OpenBreakers(accounts=0, servers=0)
+    assert set(accounts[:3]) <= (await platform.claimed_accounts(NOW + WAIT)).keys()
+
+
+async def test_account_behind_an_open_breaker_is_skipped_without_a_lock(
+    platform: Platform, acme: Tenant
+) -> None:
+    """Claims read its destinations only when a probe is due."""
+
+    async def found(now: datetime) -> dict[AccountId, bool]:
+        claimable = await accounts_to_claim_from(
+            acme.database.reader(acme.workspace),
+            ClaimTime.CLAIMABLE,
+            now,
+            publishers=[MASTODON],
+            platforms=None,
+            key_ids=None,
+            rotation_start=AccountId(1),
+            limit=100,
+        )
+        return {each.id: each.needs_probe for each in claimable}
+
+    accounts = await open_server(platform, acme.workspace)
+    alone, other = [await platform.add_account(acme.workspace) for _ in range(2)]
+    await platform.fail(acme.workspace, alone, 3, origin="https://other.example")
+    assert await found(NOW + WAIT - SECOND) == {other: False}
+    assert await found(NOW + WAIT) == {**dict.fromkeys([*accounts, alone], True), other: False}
 
 
 async def test_failed_probe_of_a_server_postpones_the_next_one(

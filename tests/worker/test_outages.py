@@ -35,6 +35,7 @@ from tests.platforms.bluesky.scripted_pds import (
 from tests.worker.worker_bench import (
     CIPHER,
     PUBLICATION,
+    TIMEOUT_SECONDS,
     PausedClock,
     ScriptedPlatform,
     WorkerBench,
@@ -131,6 +132,20 @@ async def test_posts_that_are_due_in_an_outage_are_published_after_it(
     assert outage.pds.refused <= MAX_FIRST_ATTEMPTS + 5
     assert sum(state.attempts for state in states) <= 2 * len(states) + MAX_FIRST_ATTEMPTS + 5
     assert outage.clock.seconds < 300 + MAX_PROBE_WAIT
+
+
+async def test_post_that_waits_for_a_breaker_is_due_as_soon_as_it_closes(
+    database: Database,
+) -> None:
+    """Its own wait would be at least 15 s."""
+    async with running_outage(database, seconds=300, answer=UNAVAILABLE, post_count=1) as outage:
+        (state,) = await outage.states()
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while state.next_retry_at is None:
+                await asyncio.sleep(0.02)
+                (state,) = await outage.states()
+    assert (state.status, state.attempts, state.not_sent) == (DestinationStatus.QUEUED, 1, True)
+    assert state.claimable_at == state.next_retry_at == NOW
 
 
 class UnreachablePlatform(ScriptedPlatform):
