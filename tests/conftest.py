@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import hypothesis.internal.conjecture.engine
 import pytest
 import structlog
+from hypothesis import Phase
 
 from app.db.core.database import Database
 from app.db.migrations import migrate
@@ -45,9 +47,17 @@ from tests.servers import DEMO_KEY, ServerProcess, ServerStarter, run_server
 ENGINES = ("sqlite", "postgresql")
 
 # No deadline, because the duration of an example depends on the load of the machine. The same examples in
-# every run, so that a failure is caused by the tested change.
-hypothesis.settings.register_profile("post-results", deadline=None, derandomize=True)
+# every run, so that a failure is caused by the tested change. A failing test ends soon, with one failure: by
+# default, it searches for others, shrinks for five minutes, and then runs more examples to explain them.
+hypothesis.settings.register_profile(
+    "post-results",
+    deadline=None,
+    derandomize=True,
+    report_multiple_bugs=False,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
+)
 hypothesis.settings.load_profile("post-results")
+hypothesis.internal.conjecture.engine.MAX_SHRINKING_SECONDS = 30
 
 _postgresql_server = pytest.StashKey[str]()
 
