@@ -1,6 +1,7 @@
 """Commands of publishers: claim, report and verify, in time, late and repeated."""
 
 from collections.abc import Awaitable, Callable, Collection, Coroutine
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from app.domain.accounts import AccountPublisher
-from app.domain.attempts import Publication
+from app.domain.attempts import Failure, Publication
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.external_attempts import ExternalAttempt
 from app.domain.ids import AccountId, DestinationId
@@ -24,7 +25,7 @@ from app.services.reports import ReportResult, ReportService
 from app.services.unit_of_work import Publisher, WriteContext
 from tests.domain.attempt_histories import RETRY_DECIDER, make_failure
 from tests.stateful.machine import ModelMachine, post_indexes
-from tests.stateful.publishing_model import GrantedLease
+from tests.stateful.publishing_model import NOT_SENT, GrantedLease
 
 lease_durations = st.sampled_from([timedelta(minutes=1), timedelta(minutes=5), timedelta(hours=1)])
 claim_limits = st.sampled_from([1, 2, 2, 9])
@@ -35,7 +36,9 @@ COMMAND_SEQUENCES = (
     "claim start report_unknown claim_verifications verify wait claim start",
     "claim wait settle claim wait claim start",
 )
-error_codes = st.sampled_from(["TRANSIENT", "TRANSIENT", "RATE_LIMITED", "AUTH", "PERMANENT"])
+error_codes = st.sampled_from(
+    ["TRANSIENT", "TRANSIENT", NOT_SENT, "RATE_LIMITED", "AUTH", "PERMANENT"]
+)
 
 
 class PublisherRules(ModelMachine):
@@ -199,9 +202,7 @@ class PublisherRules(ModelMachine):
         for _ in range(times):
             self.check_command(
                 "reportFailed",
-                lambda reports: reports.report_failed(
-                    granted.lease, make_failure(ErrorCategory[code])
-                ),
+                lambda reports: reports.report_failed(granted.lease, failure_with_code(code)),
                 lambda: self.model.report_failed(granted, code),
             )
 
@@ -267,7 +268,7 @@ class PublisherRules(ModelMachine):
             worker="cron",
             started_at=self.model.now,
             outcome=Outcome.FAILED if code else Outcome.PUBLISHED,
-            details=make_failure(ErrorCategory[code]) if code else self._publication(),
+            details=failure_with_code(code) if code else self._publication(),
         )
         self.check_command(
             "recordResult",
@@ -331,3 +332,10 @@ class PublisherRules(ModelMachine):
         return Publication(
             platform_post_id="1", platform_post_url="https://x.com/1", published_at=self.model.now
         )
+
+
+def failure_with_code(code: str) -> Failure:
+    """A failure of the category that the code names, or a transient one before anything was sent."""
+    if code == NOT_SENT:
+        return replace(make_failure(), code=code, not_sent=True)
+    return make_failure(ErrorCategory[code])

@@ -16,6 +16,10 @@ VERIFICATION_INTERVAL = timedelta(minutes=5)
 EARLY_VERIFICATIONS = (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5))
 MAX_RETRY_AGES = {"RATE_LIMITED": timedelta(hours=72)}
 DEFAULT_MAX_RETRY_AGE = timedelta(hours=24)
+NOT_SENT = "NOT_SENT"
+"""Error code of a temporary failure before anything was sent."""
+UNCOUNTED_CODES = ("RATE_LIMITED", NOT_SENT)
+"""Failures that only their age limits."""
 
 
 ModelRow: TypeAlias = tuple[ModelPost, int, ModelDestination]
@@ -281,7 +285,7 @@ class PublishingModel(WorkspaceModel):
 
     def _fail(self, destination: ModelDestination, code: str, started_at: datetime) -> None:
         """Apply the retry policies of the contract, with a jitter of half of the longest wait."""
-        if code == "RATE_LIMITED":
+        if code in UNCOUNTED_CODES:
             destination.counted_attempts = max(destination.counted_attempts - 1, 0)
         round_start = destination.round_started_at or destination.due_at
         earlier_failures = sum(
@@ -290,7 +294,8 @@ class PublishingModel(WorkspaceModel):
         destination.failure_times.append(started_at)
         wait = timedelta(seconds=min(30 * 2**earlier_failures, 3600) / 2)
         max_age = MAX_RETRY_AGES.get(code, DEFAULT_MAX_RETRY_AGE) - wait
-        is_retryable = code in ("RATE_LIMITED", "TRANSIENT") and destination.counted_attempts < 5
+        has_attempts = code == "TRANSIENT" and destination.counted_attempts < 5
+        is_retryable = has_attempts or code in UNCOUNTED_CODES
         will_retry = is_retryable and not self._is_older(destination, max_age)
         destination.phase, destination.error_code = "queued" if will_retry else "failed", code
         next_retry_at = max(self.now + wait, destination.due_at or self.now)
