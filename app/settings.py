@@ -177,6 +177,12 @@ class Settings:
         integer_parser(1, MAX_CLAIMS),
         "Posts that a worker publishes or verifies concurrently.",
     )
+    media_check_bytes_per_hour: int = _setting(
+        "1000000000",
+        integer_parser(0, 2**53),
+        "Bytes that workers load per workspace and hour to [check media](platforms.md#checks-of-media) before"
+        " posts are due; further checks wait for the next hour. `0` disables these checks.",
+    )
     worker_lease: timedelta = _setting(
         "60",
         seconds_parser(MIN_LEASE.total_seconds(), MAX_LEASE.total_seconds()),

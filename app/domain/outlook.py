@@ -51,6 +51,7 @@ class Progress:
     error_code: str | None
     not_sent: bool
     content_error: str | None
+    media_warning: str | None
 
 
 def outlook(
@@ -134,10 +135,15 @@ def _outlook_of_queued(
     waits = f"has waited for a publisher since {format_minute(next_at)}"
     if progress.error_category is None:
         will = f"will be published at {format_minute(next_at)}"
+        warning = (
+            ""
+            if progress.media_warning is None
+            else f" Its media may prevent that: {progress.media_warning}"
+        )
         return Outlook(
             attempt=attempt,
             next_at=next_at,
-            sentence=f"It {will}.{reason}" if next_at > now else f"It {waits}.",
+            sentence=f"It {will}.{reason}{warning}" if next_at > now else f"It {waits}.",
         )
     policy = policies.policy_for(
         progress.platform, progress.error_category, not_sent=progress.not_sent

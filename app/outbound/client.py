@@ -158,7 +158,7 @@ class OutboundClient:
             )
         )
         try:
-            body = await _read_body(response, request.max_response_bytes)
+            body = await _read_body(response, request.max_response_bytes, progress)
         finally:
             await response.aclose()
         return OutboundResponse(
@@ -176,6 +176,8 @@ class _Progress:
     """Progress of one request, which determines the meaning of an error."""
 
     _has_sent = False
+    response_bytes = 0
+    """Bytes of the response's body that were received."""
 
     async def record(self, event: str, _: Mapping[str, object]) -> None:
         """Record an event of the library's `trace` extension."""
@@ -189,6 +191,7 @@ class _Progress:
             f"{url.host} did not {action} within {timeout.total_seconds():g} s. Make the server respond"
             " before it does longer work.",
             may_have_been_sent=self._has_sent,
+            response_bytes=self.response_bytes,
         )
 
     def network_error(self, url: OutboundUrl, error: Exception) -> OutboundError:
@@ -202,21 +205,26 @@ class _Progress:
                 f"{url.host} closed the connection before its response was complete. Check the log of the"
                 " server.",
                 may_have_been_sent=self._has_sent,
+                response_bytes=self.response_bytes,
             )
         return OutboundError(
             OutboundFailure.INVALID_RESPONSE,
             f"{url.host} sent a response that is not valid HTTP/1.1, or has more than 100 KiB of headers."
             " Check that the port belongs to an HTTP server.",
             may_have_been_sent=self._has_sent,
+            response_bytes=self.response_bytes,
         )
 
 
-async def _read_body(response: httpcore2.Response, max_bytes: int) -> bytearray:
+async def _read_body(
+    response: httpcore2.Response, max_bytes: int, progress: _Progress
+) -> bytearray:
     """Read a body until its end, or until it is longer than `max_bytes`."""
     body = bytearray()
     async with aclosing(response.aiter_stream()) as chunks:
         async for chunk in chunks:
             body += chunk
+            progress.response_bytes = len(body)
             if len(body) > max_bytes:
                 break
     return body

@@ -2,8 +2,8 @@
 
 import asyncio
 import string
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
@@ -31,7 +31,7 @@ from app.platforms.responses import CONFIGURATION_FAILURES
 _IMAGE_TIME_LIMIT = timedelta(seconds=60)
 """Time for one image, with all redirects of its URL."""
 
-_TIME_LIMIT = timedelta(minutes=4)
+MEDIA_TIME_LIMIT = timedelta(minutes=4)
 """Time for all images of a post together; the rest of the time of an attempt is for the platform."""
 
 _MAX_REDIRECTS = 5
@@ -64,7 +64,7 @@ async def load_media(
     max_bytes: int,
     max_media: int,
     image_time_limit: timedelta = _IMAGE_TIME_LIMIT,
-    time_limit: timedelta = _TIME_LIMIT,
+    time_limit: timedelta = MEDIA_TIME_LIMIT,
 ) -> Sequence[Media]:
     """Return the images of a post in order, each of at most `max_bytes`.
 
@@ -73,12 +73,19 @@ async def load_media(
     """
     check_media_ids(request.media_ids)
     check_media_count(len(request.media), max_media, "this platform")
+    async with limit_time(time_limit):
+        return [
+            await _load_item(client, item, f"media[{index}]", max_bytes, image_time_limit)
+            for index, item in enumerate(request.media)
+        ]
+
+
+@asynccontextmanager
+async def limit_time(time_limit: timedelta) -> AsyncIterator[None]:
+    """Raise NotPublished if the media of a post are not loaded within the time."""
     try:
         async with asyncio.timeout(time_limit.total_seconds()):
-            return [
-                await _load_item(client, item, f"media[{index}]", max_bytes, image_time_limit)
-                for index, item in enumerate(request.media)
-            ]
+            yield
     except TimeoutError:
         raise _not_loaded(
             f"The media were not loaded within {time_limit.total_seconds():g} s. Use smaller images, or a"
@@ -92,14 +99,7 @@ async def _load_item(
     url = item_url(item, name)
     content = inline_image(item, name)
     if content is None:
-        request = OutboundRequest(
-            method="GET",
-            url=url,
-            timeout=time_limit,
-            max_response_bytes=max_bytes + 1,
-            pool_key=url,
-        )
-        content = await _download(client, request, name)
+        content = await download(client, url, name, max_bytes, time_limit=time_limit)
     image_type = check_image(content, name, max_bytes)
     width, height = imagesize.get(BytesIO(content[:_MAX_HEADER_BYTES]))
     return Media(
@@ -111,23 +111,40 @@ async def _load_item(
     )
 
 
-async def _download(client: OutboundClient, request: OutboundRequest, name: str) -> bytes:
-    """Return the content of a file; the timeout of the request limits all of its redirects together."""
+async def download(
+    client: OutboundClient,
+    url: str,
+    name: str,
+    max_bytes: int,
+    count_bytes: Callable[[int], None] = lambda _count: None,
+    *,
+    time_limit: timedelta = _IMAGE_TIME_LIMIT,
+) -> bytes:
+    """Return the content of a file, of which it reads one byte too many at most.
+
+    Follows redirects; `time_limit` is for all of them together. `count_bytes` is called with the number of
+    bytes of each response. Raises NotPublished, naming the file, if it cannot be loaded.
+    """
+    request = OutboundRequest(
+        method="GET", url=url, timeout=time_limit, max_response_bytes=max_bytes + 1, pool_key=url
+    )
     try:
-        async with asyncio.timeout(request.timeout.total_seconds()):
-            return await _follow_redirects(client, request, name)
+        async with asyncio.timeout(time_limit.total_seconds()):
+            return await _follow_redirects(client, request, name, count_bytes)
     except TimeoutError:
         raise _not_loaded(
-            f"{name} was not loaded within {request.timeout.total_seconds():g} s. Use a smaller image, or a"
+            f"{name} was not loaded within {time_limit.total_seconds():g} s. Use a smaller image, or a"
             " faster server."
         ) from None
 
 
-async def _follow_redirects(client: OutboundClient, request: OutboundRequest, name: str) -> bytes:
+async def _follow_redirects(
+    client: OutboundClient, request: OutboundRequest, name: str, count_bytes: Callable[[int], None]
+) -> bytes:
     """Return the content at the end of the redirects; the client checks the URL and addresses of each."""
     subject = name
     for _ in range(_MAX_REDIRECTS + 1):
-        response = await _send(client, request, subject)
+        response = await _send(client, request, subject, count_bytes)
         if response.status == HTTPStatus.OK:
             return response.body
         if response.status not in _REDIRECT_STATUSES:
@@ -139,13 +156,21 @@ async def _follow_redirects(client: OutboundClient, request: OutboundRequest, na
     )
 
 
-async def _send(client: OutboundClient, request: OutboundRequest, subject: str) -> OutboundResponse:
+async def _send(
+    client: OutboundClient,
+    request: OutboundRequest,
+    subject: str,
+    count_bytes: Callable[[int], None],
+) -> OutboundResponse:
     try:
-        return await client.send(request)
+        response = await client.send(request)
     except OutboundError as error:
+        count_bytes(error.response_bytes)
         if error.reason in CONFIGURATION_FAILURES:
             raise media_error(f"{subject} cannot be loaded. {error.message}") from error
         raise _not_loaded(f"{subject} was not loaded. {error.message}") from error
+    count_bytes(len(response.body))
+    return response
 
 
 def _redirect_url(url: str, response: OutboundResponse, subject: str) -> str:

@@ -103,6 +103,7 @@ FILTERS: Mapping[str, Callable[[QueryParams, str], Any]] = MappingProxyType(
         "retrying": read_boolean,
         "duplicated": read_boolean,
         "invalid_content": read_boolean,
+        "media_warning": read_boolean,
         "cancelled": read_boolean,
         "draft": read_boolean,
         "imported": read_boolean,

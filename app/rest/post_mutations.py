@@ -19,7 +19,7 @@ from app.rest.operations import (
     omit,
 )
 from app.rest.parameters import InputFields, parse_post_id, read_body_instant, read_input_fields
-from app.rest.posts import POST_FRAGMENT, RESULT_FRAGMENT, format_post
+from app.rest.posts import MEDIA_WARNINGS, POST_FRAGMENT, RESULT_FRAGMENT, format_post
 
 _UNSUPPORTED_NAMES = ("media_id", "mediaId", "attachments", "media")
 
@@ -295,7 +295,7 @@ def _schedule_message(post: JsonObject) -> str:
             return f"The post is {status.replace('_', ' ')} by now."
 
 
-def _post_document(name: str) -> str:
+def _post_document(name: str, media_warnings: str = MEDIA_WARNINGS) -> str:
     """Build the document of a mutation whose payload has a post and warnings."""
     field = name[0].lower() + name[1:]
     return f"""
@@ -303,6 +303,7 @@ mutation {name}($input: {name}Input!) {{
   {field}(input: $input) {{
     post {{
       ...Post
+{media_warnings}
     }}
     warnings {{
       ...Warning
@@ -317,7 +318,7 @@ mutation {name}($input: {name}Input!) {{
 
 
 CREATE_POST = MutationOperation(
-    _post_document("CreatePost"),
+    _post_document("CreatePost", media_warnings=""),
     _create_post_call,
     lambda result: _created_post(result.data["createPost"]),
     lambda _data: 201,

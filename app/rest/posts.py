@@ -61,6 +61,16 @@ fragment Post on Post {
 """
 
 
+MEDIA_WARNINGS = """
+  media_warnings: mediaWarnings {
+    account_id: accountId
+    platform
+    code
+    message
+  }
+"""
+"""Selection of the warnings of the media of a post, which a new post does not have."""
+
 _OUTAGES = """
 query Outages {
   outages: serverOutages {
@@ -177,9 +187,14 @@ def _show_outages(result: DocumentResult) -> None:
 
 
 def format_post(post: JsonObject) -> JsonObject:
-    """Format a post of POST_FRAGMENT with lower-case statuses and the constant `campaign_id`."""
+    """Format a post of POST_FRAGMENT with lower-case statuses and the constant `campaign_id`.
+
+    `media_warnings` are left out if there are none: the documented post does not have them.
+    """
     data: JsonObject = {}
     for key, value in post.items():
+        if key == "media_warnings" and not value:
+            continue
         data[key] = value
         if key == "platform_content":
             data["campaign_id"] = None
@@ -224,6 +239,7 @@ READ_POST = QueryOperation(
 query Post($postId: UUID!) {{
   post(postId: $postId) {{
     ...Post
+{MEDIA_WARNINGS}
   }}
 }}
 {POST_FRAGMENT}
@@ -240,6 +256,7 @@ query Posts($filter: PostFilter, $orderBy: PostOrder, $first: Int, $offset: Int)
   posts(filter: $filter, orderBy: $orderBy, first: $first, offset: $offset) {{
     nodes {{
       ...Post
+{MEDIA_WARNINGS}
     }}
     total: totalCount
     page: pageInfo {{

@@ -21,6 +21,7 @@ from app.db.repositories.accounts import (
 from app.db.repositories.circuit_breakers import delete_account_breaker
 from app.db.repositories.content_errors import clear_content_errors
 from app.db.repositories.credentials import delete_credentials
+from app.db.repositories.media_checks import clear_media_warnings_on_account
 from app.db.repositories.workspaces import allocate_account_id
 from app.domain import account_commands
 from app.domain.account_commands import AccountUpdate, NewAccount
@@ -400,14 +401,15 @@ async def _save_account(uow: UnitOfWork, before: Account | None, after: Account)
     """Save an account; raises Conflict if its publisher changes while a post is undecided.
 
     A pause ends with the change, because the rate limit is that of the publisher before. So do the circuit
-    breaker of the account, and content
-    errors, because the schema is that of the publisher; `check_posts_of_account` finds the new ones.
+    breaker of the account, warnings of media, and content errors, because the schema is that of the
+    publisher; `check_posts_of_account` finds the new ones.
     """
     await uow.save_accounts([after])
     if before is not None and after.publisher is not before.publisher:
         await delete_pause(uow.session, after.id)
         await delete_account_breaker(uow.session, after.id)
         await clear_content_errors(uow.session, after.id)
+        await clear_media_warnings_on_account(uow.session, after.id)
         # Counted after all destinations were changed, because only now no other transaction can claim one.
         undecided = await count_undecided_destinations(uow.reader, after.id)
         account_commands.require_no_undecided_posts(undecided)

@@ -53,6 +53,7 @@ class BoardNumbers:
     due_soon: CappedNumber
     will_fail: CappedNumber
     invalid_content: CappedNumber
+    media_warning: CappedNumber
     duplicated: CappedNumber
     broken_accounts: CappedNumber
 

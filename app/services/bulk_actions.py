@@ -244,7 +244,7 @@ _UNSELECTIVE_VALUES: Mapping[str, object] = MappingProxyType(
         **dict.fromkeys(
             ("overdue", "retrying", "duplicated", "cancelled", "draft", "imported"), False
         ),
-        **dict.fromkeys(("invalid_content", "awaits_outcome"), False),
+        **dict.fromkeys(("invalid_content", "media_warning", "awaits_outcome"), False),
         "search": "",
     }
 )

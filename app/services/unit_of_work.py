@@ -22,6 +22,7 @@ from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId, Workspace
 from app.domain.posts import Post
 from app.domain.settlement import Transition, lease_lost_error
 from app.domain.times import truncate_to_ms
+from app.services.media_check_plans import plan_media_checks
 
 T = TypeVar("T")
 
@@ -126,6 +127,11 @@ class UnitOfWork:
         """Save new posts, and changed posts that were locked and loaded before."""
         changed = [post for post in posts if self._posts.get(post.id) != post]
         await write_posts(self.session, changed, previous=self._posts)
+        await plan_media_checks(
+            self.session,
+            [(self._posts.get(post.id), post) for post in changed],
+            self.write_context.now,
+        )
         for post in changed:
             self._events += post_events(self._posts.get(post.id), post)
             self._posts[post.id] = post

@@ -40,6 +40,7 @@ from app.services.credential_files import CredentialFiles
 from app.services.database_clock import DatabaseClock, keep_synchronized
 from app.services.duplicate_checks import DUPLICATE_CHECK_INTERVAL, DuplicateCheckService
 from app.services.expirations import EXPIRATION_INTERVAL, run_expirations
+from app.services.media_checks import MediaCheckService
 from app.services.missing_keys import (
     RECORD_INTERVAL,
     key_warnings,
@@ -67,6 +68,7 @@ from app.worker.context import (
     make_system_functions,
 )
 from app.worker.duplicates import check_due
+from app.worker.media_checks import MediaChecker, check_media_in_background
 from app.worker.stats import WorkerStats
 from app.worker.webhooks import (
     FILES_PER_TASK,
@@ -253,8 +255,27 @@ async def _publishing(
             make_system_functions(now),
             worker_name=f"{socket.gethostname()}/{os.getpid()}",
         )
-        async with publish_in_background(context, settings, database):
+        async with (
+            publish_in_background(context, settings, database),
+            _media_checks(context, settings, database, client),
+        ):
             yield
+
+
+def _media_checks(
+    context: WorkerContext, settings: Settings, database: Database, client: OutboundClient
+) -> AbstractAsyncContextManager[None]:
+    """Check the media of posts before they are due, unless the settings forbid it."""
+    if not settings.media_check_bytes_per_hour:
+        return nullcontext()
+    service = MediaCheckService(
+        database=database,
+        client=client,
+        max_bytes=settings.media_check_bytes_per_hour,
+        new_id=context.system.new_id,
+        clock=context.system.now,
+    )
+    return check_media_in_background(MediaChecker(service, context.connectivity))
 
 
 @asynccontextmanager

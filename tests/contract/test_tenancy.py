@@ -176,6 +176,7 @@ EXPORT_FILTERS = {
     "retrying": "true",
     "duplicated": "false",
     "invalid_content": "false",
+    "media_warning": "false",
     "cancelled": "false",
     "draft": "false",
     "imported": "false",

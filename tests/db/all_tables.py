@@ -19,6 +19,8 @@ from app.db.models import (
     Event,
     IdempotencyKey,
     LiveWorker,
+    MediaCheck,
+    MediaCheckUsage,
     PublishEvidence,
     ServerBreaker,
     Session,
@@ -180,6 +182,10 @@ async def _add_evidence_and_deliveries(database: Database, ids: Ids) -> None:
             check_at=NOW,
             attempts=1,
         ),
+        MediaCheck(
+            workspace_id=ids.workspace, post_id=ids.post, check_at=NOW, attempts=1, checked_at=NOW
+        ),
+        MediaCheckUsage(workspace_id=ids.workspace, started_at=NOW, byte_count=2**40),
         AccountPause(workspace_id=ids.workspace, account_id=ids.account, paused_until=NOW),
         Session(
             workspace_id=ids.workspace,

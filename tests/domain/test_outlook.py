@@ -30,7 +30,9 @@ RETRY_AT = NOW + timedelta(minutes=1)
 RATE_LIMITED = ErrorCategory.RATE_LIMITED
 
 
-def progress_of(state: DestinationState, platform: str = "instagram") -> Progress:
+def progress_of(
+    state: DestinationState, platform: str = "instagram", media_warning: str | None = None
+) -> Progress:
     return Progress(
         platform=platform,
         status=state.status,
@@ -45,6 +47,7 @@ def progress_of(state: DestinationState, platform: str = "instagram") -> Progres
         error_code=state.error_code,
         not_sent=state.not_sent,
         content_error=state.content_error,
+        media_warning=media_warning,
     )
 
 
@@ -322,3 +325,18 @@ def test_outlook_of_what_waits_for_a_reconnection(
     assert result.sentence == sentence
     is_waiting = "reconnect" in sentence
     assert (result.attempt is None) == (result.next_at is None) == is_waiting
+
+
+def test_warning_of_media_is_a_part_of_the_outlook_before_the_due_time() -> None:
+    warning = "media[0] was not loaded: its server answered 503. This may be temporary."
+    progress = progress_of(queued(NOW + HOUR), media_warning=warning)
+    sentences = [
+        outlook(
+            progress, DEFAULT_POLICIES, now, paused_until=None, outage=None, account=None
+        ).sentence
+        for now in (NOW, NOW + HOUR)
+    ]
+    assert sentences == [
+        f"It will be published at 2026-04-15 16:00 UTC. Its media may prevent that: {warning}",
+        "It has waited for a publisher since 2026-04-15 16:00 UTC.",
+    ]

@@ -147,6 +147,7 @@ def test_every_parameter_sets_its_filter() -> None:
         "retrying": ("true", True),
         "duplicated": ("true", True),
         "invalid_content": ("true", True),
+        "media_warning": ("true", True),
         "cancelled": ("false", False),
         "draft": ("true", True),
         "imported": ("false", False),

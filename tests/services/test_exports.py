@@ -275,6 +275,7 @@ FILTERS: dict[str, dict[str, Any]] = {
     "awaiting": {"awaits_outcome": True, "platform": ["platform-3"]},
     "late": {"late_by_seconds": 1},
     "retrying": {"retrying": True},
+    "no media warning": {"media_warning": False, "platform": ["platform-3"]},
     "valid content": {"invalid_content": False, "platform": ["platform-3"]},
     "not duplicated": {"duplicated": False, "platform": ["platform-3"]},
     "not cancelled": {"cancelled": False, "status": [DestinationStatus.FAILED]},

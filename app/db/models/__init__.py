@@ -14,6 +14,7 @@ from app.db.models.circuit_breakers import AccountBreaker, LiveWorker, ServerBre
 from app.db.models.credentials import AccountCredentials, DestinationCheckpoint, WorkerKey
 from app.db.models.destinations import ACCOUNT_JOIN, POST_JOIN, Destination
 from app.db.models.events import Event
+from app.db.models.media_checks import MediaCheck, MediaCheckUsage
 from app.db.models.posts import Post
 from app.db.models.webhooks import Webhook, WebhookDelivery, WebhookDeliveryAttempt
 from app.db.models.workspaces import (
@@ -44,6 +45,8 @@ __all__ = [
     "Event",
     "IdempotencyKey",
     "LiveWorker",
+    "MediaCheck",
+    "MediaCheckUsage",
     "Post",
     "PublishEvidence",
     "ServerBreaker",

@@ -282,6 +282,14 @@ class Destination(Base):
             "account_id",
             where="content_error IS NOT NULL",
         ),
+        # Destinations whose media could not be loaded, newest first.
+        partial_index(
+            "ix_destination_media_warning",
+            "created_at",
+            "id",
+            "settled_at",
+            where="media_warning IS NOT NULL",
+        ),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
@@ -330,6 +338,12 @@ class Destination(Base):
     """True in a mirror: copy of the workspace's kind, which never changes."""
     not_sent: Mapped[bool] = mapped_column(server_default=false())
     content_error: Mapped[str | None]
+    media_warning: Mapped[str | None]
+    """Result of the last background check of the media; matters only before the outcome.
+
+    No part of the domain's state: it changes neither `updated_at` nor the version of the post, without event.
+    """
+    media_warning_code: Mapped[str | None]
 
 
 POST_JOIN = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)

@@ -19,6 +19,7 @@ from app.db.models import Destination
 from app.db.repositories.accounts import all_accounts
 from app.db.repositories.content_errors import HAS_CONTENT_ERROR
 from app.db.repositories.destination_filters import AWAITS_OUTCOME, IS_RETRYING, POST_NOT_DELETED
+from app.db.repositories.media_checks import HAS_MEDIA_WARNING
 from app.db.repositories.overdue import overdue_condition
 from app.domain.accounts import AccountAccess, ReconnectionState, blocking_reason
 from app.domain.destinations import OVERDUE_AFTER, DestinationStatus, Outcome
@@ -127,6 +128,7 @@ _COUNTS = {
     "due_soon": _count(*_IS_WAITING, Destination.due_at > _time("now")),
     "will_fail": _count(*_IS_WAITING, any_of(Destination.account_id, "failing_ids")),
     "invalid_content": _count(HAS_CONTENT_ERROR),
+    "media_warning": _count(HAS_MEDIA_WARNING),
     # Served by ix_destination_duplicated.
     "duplicated": _count(
         Destination.is_duplicated.expression, unindexed(Destination.published_at) >= _time("since")

@@ -30,6 +30,7 @@ from app.db.core.paging import Direction, Order
 from app.db.core.types import ColumnValues, UtcDateTime
 from app.db.models import POST_JOIN, Destination, Post
 from app.db.repositories.content_errors import HAS_CONTENT_ERROR
+from app.db.repositories.media_checks import HAS_MEDIA_WARNING
 from app.db.repositories.overdue import overdue_condition
 from app.db.repositories.post_search import (
     SEARCH_CONDITIONS,
@@ -96,6 +97,7 @@ class DestinationCriteria:
     retrying: bool | None = None
     duplicated: bool | None = None
     invalid_content: bool | None = None
+    media_warning: bool | None = None
     cancelled: bool | None = None
     draft: bool | None = None
     imported: bool | None = None
@@ -225,6 +227,8 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "not_duplicated": not_(Destination.is_duplicated),
     "invalid_content": HAS_CONTENT_ERROR,
     "not_invalid_content": not_(HAS_CONTENT_ERROR),
+    "media_warning": HAS_MEDIA_WARNING,
+    "not_media_warning": not_(HAS_MEDIA_WARNING),
     "cancelled": Destination.error_code == CANCELLED,
     "not_cancelled": Destination.error_code.is_distinct_from(CANCELLED),
     "draft": Destination.due_at.is_(None),  # all others have a due time
@@ -305,6 +309,7 @@ _FLAGS = (
     "retrying",
     "duplicated",
     "invalid_content",
+    "media_warning",
     "cancelled",
     "draft",
     "imported",

@@ -250,7 +250,7 @@ _STATUSES_OF_FILTERS: Mapping[str, frozenset[DestinationStatus]] = {
     **dict.fromkeys(("published_after", "published_before", "duplicated"), _PUBLISHED),
     **dict.fromkeys(("platform_post_url", equality_parameter("platform_post_url")), _PUBLISHED),
     **dict.fromkeys(("next_retry_after", "next_retry_before", "retrying"), _QUEUED),
-    **dict.fromkeys(("overdue", "awaits_outcome"), _UNSETTLED),
+    **dict.fromkeys(("overdue", "awaits_outcome", "media_warning"), _UNSETTLED),
     **dict.fromkeys(("draft", "invalid_content"), _QUEUED),
     LATE: _UNSETTLED | _PUBLISHED,
 }
@@ -347,7 +347,7 @@ _SORT_COLUMNS: Mapping[str, str | None] = {
         )
     },
     "cancelled": "created_at",  # by the index of error codes
-    "invalid_content": "created_at",
+    **dict.fromkeys(("invalid_content", "media_warning"), "created_at"),
 }
 """Column by which the index of a filter is sorted; None if by no column that is an order of pages.
 

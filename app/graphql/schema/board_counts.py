@@ -38,6 +38,9 @@ class BoardCounts:
     invalid_content: CappedCount = field(
         description="Destinations with `contentError`, which will fail whenever they are due."
     )
+    media_warning: CappedCount = field(
+        description="Destinations with `mediaWarning`, which will probably fail when they are due."
+    )
     duplicated: CappedCount = field(
         description="Destinations published since the argument `since` whose publication was reported more"
         " than once."

@@ -153,6 +153,15 @@ class Destination(Node):
         " the publisher of the account changes, and after an upgrade."
     )
     attempts: int = column("Number of attempts started, never reset.")
+
+    @sourced_field(
+        "Reason why the destination will probably fail, by the last background check of its media; it says"
+        " whether that may be temporary. Null without one, and after the outcome.",
+        FromResolver(columns=("media_warning", "settled_at")),
+    )
+    def media_warning(self) -> str | None:
+        return self.row.media_warning if self.row.settled_at is None else None
+
     next_retry_at: datetime | None = column(
         "UTC time of the next automatic retry; null if none is planned. While the account waits for its"
         " platform or its server, `outlook` has the time of the next attempt. For an imported destination,"

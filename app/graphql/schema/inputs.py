@@ -139,6 +139,7 @@ class DestinationFilterInput:
     invalid_content: bool | None = optional(
         "True for destinations with `contentError`, which will fail when they are due."
     )
+    media_warning: bool | None = optional("True for destinations with `mediaWarning`.")
     cancelled: bool | None = optional(
         "True for destinations that were cancelled: their `errorCode` is CANCELLED."
     )

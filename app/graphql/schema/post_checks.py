@@ -6,11 +6,8 @@ import strawberry
 from strawberry import field
 
 from app.domain.errors import InvalidInput
-from app.graphql.schema.mutations.posts import (
-    BlockedAccountWarning,
-    PostRefusal,
-    RejectedContentWarning,
-)
+from app.graphql.schema.mutations.posts import PostRefusal
+from app.graphql.schema.post_warnings import BlockedAccountWarning, RejectedContentWarning
 from app.services import post_checks
 
 

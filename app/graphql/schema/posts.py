@@ -16,6 +16,7 @@ from app.graphql.schema.connections import KeysetConnection
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.destinations import Destination
 from app.graphql.schema.node import Node
+from app.graphql.schema.post_warnings import RejectedContentWarning
 from app.graphql.schema.scalars import Json
 
 
@@ -69,6 +70,33 @@ class Post(Node):
     )
     async def account_ids(self, info: Info) -> list[int] | None:
         return [row.account_id for row in await self._load_destination_rows(info)]
+
+    @sourced_field(
+        "Media that could not be loaded or would not be accepted, by the last background check; none before"
+        " the first check, and for destinations with an outcome.",
+        Deferred(
+            ("id",),
+            relation="destinations",
+            relation_columns=(
+                "account_id",
+                "platform",
+                "media_warning",
+                "media_warning_code",
+                "settled_at",
+            ),
+        ),
+    )
+    async def media_warnings(self, info: Info) -> list[RejectedContentWarning] | None:
+        return [
+            RejectedContentWarning(
+                account_id=row.account_id,
+                platform=row.platform,
+                code=row.media_warning_code,
+                message=row.media_warning,
+            )
+            for row in await self._load_destination_rows(info)
+            if row.media_warning is not None and row.settled_at is None
+        ]
 
     async def _load_destination_rows(self, info: Info) -> Sequence[AnyRow]:
         if "destinations" in self.prefetched:

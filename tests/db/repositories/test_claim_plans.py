@@ -14,6 +14,7 @@ from app.db.repositories import (
     checkpoints,
     claims,
     duplicate_checks,
+    media_checks,
     overdue,
     posts,
 )
@@ -218,6 +219,25 @@ async def test_due_duplicate_checks_are_read_from_their_index(analyzed_database:
     assert {"ix_duplicate_check_check_at", CHECKPOINT_BY_ID} == {
         name for name in plan if "check" in name
     }
+
+
+async def test_due_media_checks_are_read_from_their_index(analyzed_database: Database) -> None:
+    async def workspaces(_reader: Reader) -> None:
+        await media_checks.workspaces_with_due_media_checks(
+            analyzed_database.all_workspaces,
+            NOW,
+            max_bytes=1,
+            excluded=[],
+            rotation_start=OWN_WORKSPACE,
+            limit=5,
+        )
+
+    async def checks(reader: Reader) -> None:
+        await media_checks.due_media_checks(reader, OWN_WORKSPACE, NOW, limit=5)
+
+    plan = await explain_query(analyzed_database, workspaces)
+    assert "ix_media_check_due" in plan
+    assert await explain_query(analyzed_database, checks) == {"ix_media_check_due"}
 
 
 async def test_what_duplicates_are_compared_with_is_read_from_indexes_of_the_account(

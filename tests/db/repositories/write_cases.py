@@ -22,6 +22,7 @@ from app.db.repositories import (
     encrypted_rows,
     events,
     idempotency_keys,
+    media_checks,
     posts,
     sessions,
     webhook_deliveries,
@@ -72,6 +73,8 @@ BREAKER = circuit_breakers.AccountBreakerRecord(
 )
 PENDING = credentials.PendingVerification(OWN, ACCOUNT, NOW, 1)
 CHECK = duplicate_checks.PendingCheck(OWN, PUBLISHED, POST, ACCOUNT, NOW, NOW, 1)
+MEDIA_CHECK = media_checks.PendingMediaCheck(OWN, POST, NOW, 1)
+MEDIA_WARNING = media_checks.MediaWarning("MEDIA_REJECTED", "media[0] is too large.")
 EVENT = Event(kind=EventKind.POST_CHANGED, values={})
 EVIDENCE = Evidence(
     fence=7,
@@ -158,6 +161,23 @@ async def clear_content_errors(session: WriteSession, reader: Reader) -> None:
     state = content_checked(post.destination(waiting.id).state, "It does not fit.")
     await posts.write_posts(session, [post.with_state(waiting.id, state, LATER)], previous=stored)
     await content_errors.clear_content_errors(session, ACCOUNT)
+
+
+async def clear_media_warnings(session: WriteSession, reader: Reader) -> None:
+    """Store the warnings of destinations of two posts, and clear those of one."""
+    (waiting, *_) = await lock_destinations(reader, claims.ClaimTime.CLAIMABLE, ACCOUNT)
+    await media_checks.store_media_warnings(
+        session, {FAILED: MEDIA_WARNING, waiting.id: MEDIA_WARNING}
+    )
+    await media_checks.clear_media_warnings(session, [POST])
+
+
+async def clear_media_warnings_on_account(session: WriteSession, _reader: Reader) -> None:
+    """Store the warning of a destination, and clear those of an account."""
+    await media_checks.store_media_warnings(
+        session, {FAILED: MEDIA_WARNING, PUBLISHED: MEDIA_WARNING}
+    )
+    await media_checks.clear_media_warnings_on_account(session, ACCOUNT)
 
 
 async def remove_destinations(session: WriteSession, reader: Reader) -> None:
@@ -285,6 +305,22 @@ CASES: Mapping[str, WriteCase] = {
     ),
     "lease_check": lambda session, _: duplicate_checks.lease_check(session, CHECK, LATER),
     "delete_check": lambda session, _: duplicate_checks.delete_check(session, CHECK),
+    "upsert_media_checks": lambda session, _: media_checks.upsert_media_checks(
+        session, {POST: LATER}
+    ),
+    "delete_media_checks": lambda session, _: media_checks.delete_media_checks(session, [POST]),
+    "lease_media_check": lambda session, _: media_checks.lease_media_check(
+        session, MEDIA_CHECK, LATER
+    ),
+    "settle_media_check": lambda session, _: media_checks.settle_media_check(
+        session, MEDIA_CHECK, checked_at=LATER, check_at=None, attempts=0
+    ),
+    "store_media_warnings": lambda session, _: media_checks.store_media_warnings(
+        session, {FAILED: MEDIA_WARNING}
+    ),
+    "clear_media_warnings": clear_media_warnings,
+    "clear_media_warnings_on_account": clear_media_warnings_on_account,
+    "add_media_bytes": lambda session, _: media_checks.add_media_bytes(session, 7, LATER),
     "append_events": lambda session, _: events.append_events(
         session, [EVENT], actor=KEY, operation="test", now=NOW
     ),

@@ -32,7 +32,7 @@ HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 MILLISECOND = timedelta(milliseconds=1)
 NAMES = [
     *("failed", "unknown", "overdue", "retrying", "publishing"),
-    *("dueSoon", "willFail", "invalidContent", "duplicated", "brokenAccounts"),
+    *("dueSoon", "willFail", "invalidContent", "mediaWarning", "duplicated", "brokenAccounts"),
 ]
 DOCUMENT = (
     "query ($since: DateTime!) { boardCounts(since: $since) {"

@@ -3,13 +3,11 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache, partial
-from typing import Self
 from uuid import UUID
 
 import strawberry
 from strawberry import UNSET, field
 
-from app.domain.accounts import HealthReason, blocking_message
 from app.domain.errors import ErrorCode, InvalidInput
 from app.domain.ids import AccountId, PostId, validate_account_id
 from app.domain.media import MAX_DATA_URL_BYTES
@@ -25,10 +23,10 @@ from app.graphql.schema.inputs import (
     to_record,
 )
 from app.graphql.schema.permissions import write_mutation
+from app.graphql.schema.post_warnings import BlockedAccountWarning, RejectedContentWarning
 from app.graphql.schema.posts import Post, load_post
 from app.graphql.schema.scalars import Json
 from app.services import posts
-from app.services.post_warnings import AccountWarning, ContentWarning
 from app.services.posts import CreatedPost, RejectedPost
 
 _DELETED_POST_MESSAGE = "The post that this request created was not found: it was deleted since."
@@ -174,40 +172,6 @@ class CancelPostInput(PostVersionInput):
 @strawberry.input(description="Input of `deletePost`.")
 class DeletePostInput(PostVersionInput):
     pass
-
-
-@strawberry.type(
-    name="AccountWarning",
-    description="Account of a post on which the post would fail if it were due now.",
-)
-class BlockedAccountWarning:
-    account_id: int = field(description="Number of the account.")
-    reason: HealthReason = field(description="Reason why the account cannot post.")
-    message: str = field(description="Instruction for the user, as a sentence.")
-
-    @classmethod
-    def from_warnings(cls, warnings: Sequence[AccountWarning]) -> list[Self]:
-        return [
-            to_record(warning, cls, message=blocking_message(warning.reason))
-            for warning in warnings
-        ]
-
-
-@strawberry.type(
-    name="ContentWarning",
-    description="Text or media of a post that the platform of one of its accounts would not accept.",
-)
-class RejectedContentWarning:
-    account_id: int = field(description="Number of the account.")
-    platform: str = field(description="Platform of the account, whose limits are in `platforms`.")
-    code: str = field(
-        description="Code of the error to expect, such as `TEXT_TOO_LONG`, as in `Destination.errorCode`."
-    )
-    message: str = field(description="Excess over the limit and how to fix it, as sentences.")
-
-    @classmethod
-    def from_warnings(cls, warnings: Sequence[ContentWarning]) -> list[Self]:
-        return [to_record(warning, cls) for warning in warnings]
 
 
 @strawberry.type

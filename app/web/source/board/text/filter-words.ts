@@ -12,6 +12,7 @@ export const FLAG_WORDS = {
   retrying: "Waits for a retry",
   duplicated: "Published twice",
   invalidContent: "Content does not fit",
+  mediaWarning: "Media cannot be loaded",
   cancelled: "Cancelled",
   notCancelled: "Not cancelled",
   awaitsOutcome: "Awaits its result",

@@ -10,6 +10,7 @@ export const FLAG_FILTERS = {
   retrying: { retrying: true, overdue: false },
   duplicated: { duplicated: true },
   invalidContent: { invalidContent: true },
+  mediaWarning: { mediaWarning: true },
   cancelled: { cancelled: true },
   notCancelled: { cancelled: false },
   awaitsOutcome: { awaitsOutcome: true },

@@ -27,6 +27,7 @@ export const FLAGS = [
   "retrying",
   "duplicated",
   "invalidContent",
+  "mediaWarning",
   "cancelled",
   "notCancelled",
   "awaitsOutcome",

@@ -55,6 +55,10 @@ const fragment = graphql`
         count
         capped
       }
+      mediaWarning {
+        count
+        capped
+      }
       duplicated {
         count
         capped
@@ -94,13 +98,19 @@ export function CountsPanel({ query, since, accountIds, onRetry }: Props) {
   const start = new Date(since);
   const soon = new Date(now.getTime() + DAY_MS);
   const dueOnBrokenAccounts = resultsPath(dueBy(soon, { account: accountIds }));
-  // Rare: an upgrade or another publisher of an account causes it.
-  const invalidContent: readonly CountLinkProps[] = [
+  // Rare: an upgrade or another publisher of an account causes the first, and files of others the second.
+  const badContent: readonly CountLinkProps[] = [
     {
       value: counts.invalidContent,
       name: "will fail because of their content",
       tone: "bad" as const,
       path: resultsPath({ flag: "invalidContent", order: "SCHEDULED_FOR", direction: "ASC" }),
+    },
+    {
+      value: counts.mediaWarning,
+      name: "with media that cannot be loaded",
+      tone: "warning" as const,
+      path: resultsPath({ flag: "mediaWarning", order: "SCHEDULED_FOR", direction: "ASC" }),
     },
   ].filter(({ value }) => value.count > 0);
   const urgent: readonly CountLinkProps[] = [
@@ -130,7 +140,7 @@ export function CountsPanel({ query, since, accountIds, onRetry }: Props) {
       path: accountIds.length > 0 ? dueOnBrokenAccounts : "#accounts",
     },
     { value: counts.brokenAccounts, name: "accounts cannot post", tone: "bad", path: "#accounts" },
-    ...invalidContent,
+    ...badContent,
   ];
   const automatic: readonly CountLinkProps[] = [
     {
