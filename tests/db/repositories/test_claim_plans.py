@@ -237,7 +237,8 @@ async def test_due_media_checks_are_read_from_their_index(analyzed_database: Dat
 
     plan = await explain_query(analyzed_database, workspaces)
     assert "ix_media_check_due" in plan
-    assert await explain_query(analyzed_database, checks) == {"ix_media_check_due"}
+    # PostgreSQL may sort so few rows.
+    assert await explain_query(analyzed_database, checks) - {"sort"} == {"ix_media_check_due"}
 
 
 async def test_what_duplicates_are_compared_with_is_read_from_indexes_of_the_account(
