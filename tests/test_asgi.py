@@ -311,6 +311,7 @@ async def test_metrics_work_without_database(database_url: str) -> None:
             assert await current_values(client) == {"ready": 0}
         assert sorted(log["event"] for log in logs if log["log_level"] == "warning") == [
             "backlog not read",
+            "open circuit breakers not counted",
             "unreadable secrets not counted",
         ]
         driver.before_statement = do_nothing

@@ -108,6 +108,8 @@ QUERIES_NEEDING_READ = (
     'nodes(ids: ["QWNjb3VudDox"]) { id }',
     'previewRetrySchedule(platform: "x", category: AUTH) { retries }',
     "platforms { name }",
+    "serverOutages { platform }",
+    "checkPost(input: {}) { accepted }",
 )
 
 
