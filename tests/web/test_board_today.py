@@ -7,6 +7,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from playwright.async_api import Browser, expect
 
+from app.db.core.database import Database
+from app.db.repositories.workspaces import find_workspace_by_name
+from tests.circuit_breaker_rows import account_breaker, server_breaker
+from tests.factories import insert_objects
 from tests.web.board_tab import open_tab, zone_at_noon
 from tests.web.page_session import PageServer
 from tests.web.publisher import Publisher
@@ -119,6 +123,41 @@ async def test_outage_of_a_platform_is_one_sentence_that_leads_to_its_results(
         await tab.page.go_back()
         await expect(tab.heading("Today")).to_be_visible()
         await expect(outage).to_have_count(0)
+
+
+async def test_server_that_does_not_answer_is_one_sentence_that_leads_to_what_waits(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    accounts = [publisher.connect(name) for name in ("first", "second", "third")]
+    for name, account_id in zip(("A", "B", "C"), accounts, strict=True):
+        publisher.create_post(account_id, name)
+    now = datetime.now(UTC)
+    next_probe_at = now + timedelta(minutes=3)
+    async with Database(page_server.database_url) as database:
+        workspace = await find_workspace_by_name(database.all_workspaces, "default")
+        assert workspace is not None
+        rows = (
+            *(
+                account_breaker(workspace.id, each, since=None, next_probe_at=next_probe_at)
+                for each in accounts[:2]
+            ),
+            server_breaker(since=now, next_probe_at=next_probe_at),
+        )
+        await database.write_all_workspaces(lambda session: insert_objects(session, *rows))
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open()
+        await tab.sign_in(page_server.key)
+        outage = tab.page.locator(".outage")
+        await expect(outage).to_have_text(
+            re.compile(
+                r"^social\.example does not answer \(X\) since .*\d\d:\d\d\. What waits on 2 accounts is"
+                r" published when it answers, and uses no attempts until then\."
+                r" It is tried again at .*\d\d:\d\d\.$"
+            )
+        )
+        assert await tab.axe_violations() == []
+        await outage.get_by_role("link").click()
+        await expect(tab.page.locator("tbody .cell-post")).to_have_text(["A", "B"])
 
 
 async def test_failures_of_today_keep_their_order_under_the_pointer(
