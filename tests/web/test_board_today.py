@@ -9,6 +9,7 @@ from playwright.async_api import Browser, expect
 
 from app.db.core.database import Database
 from app.db.repositories.workspaces import find_workspace_by_name
+from app.domain.ids import AccountId
 from tests.circuit_breaker_rows import account_breaker, server_breaker
 from tests.factories import insert_objects
 from tests.web.board_tab import open_tab, zone_at_noon
@@ -138,7 +139,9 @@ async def test_server_that_does_not_answer_is_one_sentence_that_leads_to_what_wa
         assert workspace is not None
         rows = (
             *(
-                account_breaker(workspace.id, each, since=None, next_probe_at=next_probe_at)
+                account_breaker(
+                    workspace.id, AccountId(each), since=None, next_probe_at=next_probe_at
+                )
                 for each in accounts[:2]
             ),
             server_breaker(since=now, next_probe_at=next_probe_at),

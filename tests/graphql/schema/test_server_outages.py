@@ -31,19 +31,27 @@ async def test_outage_of_a_server_is_listed_once_with_its_accounts_the_longest_f
     )
     stranger = await add_workspace(acme.database)
     foreign = await add_account(acme.database, stranger)
-    workspace, probe = acme.workspace, {"next_probe_at": NEXT_TRY}
-    own_publisher = account_breaker(workspace, own, since=NOW - 5 * MINUTE, **probe)
+    workspace = acme.workspace
+    own_publisher = account_breaker(workspace, own, since=NOW - 5 * MINUTE, next_probe_at=NEXT_TRY)
     own_publisher.publisher, own_publisher.origin = AccountPublisher.WEBHOOK, None
     rows = (
-        account_breaker(workspace, waiting, since=None, **probe),
-        account_breaker(workspace, also_waiting, since=None, **probe),
-        account_breaker(workspace, fine, since=None, **probe, origin="https://fine.example"),
+        account_breaker(workspace, waiting, since=None, next_probe_at=NEXT_TRY),
+        account_breaker(workspace, also_waiting, since=None, next_probe_at=NEXT_TRY),
         account_breaker(
-            workspace, alone, since=NOW - MINUTE, **probe, origin="https://other.example:8443"
+            workspace, fine, since=None, next_probe_at=NEXT_TRY, origin="https://fine.example"
+        ),
+        account_breaker(
+            workspace,
+            alone,
+            since=NOW - MINUTE,
+            next_probe_at=NEXT_TRY,
+            origin="https://other.example:8443",
         ),
         own_publisher,
-        account_breaker(stranger, foreign, since=NOW - 60 * MINUTE, **probe, origin="https://far"),
-        server_breaker(since=SINCE, **probe),
+        account_breaker(
+            stranger, foreign, since=NOW - 60 * MINUTE, next_probe_at=NEXT_TRY, origin="https://far"
+        ),
+        server_breaker(since=SINCE, next_probe_at=NEXT_TRY),
     )
     await acme.database.write_all_workspaces(lambda session: insert_objects(session, *rows))
 
