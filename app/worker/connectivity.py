@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import structlog
+from cachetools import TTLCache
 
 from app.db.core.database import Database
 from app.db.repositories.circuit_breakers import other_origins
@@ -19,6 +20,9 @@ _MAX_SERVERS = 3
 
 _RECENT_SECONDS = 10.0
 """Time for which the last answer of a server, or the last check, is believed."""
+
+_MAX_RECENT_ANSWERS = 1_000
+"""Servers whose answers are cached; one suffices to show that the network works."""
 
 _TIMEOUT = timedelta(seconds=5)
 
@@ -36,20 +40,22 @@ class Connectivity:
         self._reach = reach
         self._monotonic = monotonic
         self._lock = asyncio.Lock()
-        self._answers: dict[str, float] = {}
-        """Time of the last answer of each server."""
+        self._recent_answers: TTLCache[str, None] = TTLCache(
+            _MAX_RECENT_ANSWERS, _RECENT_SECONDS, monotonic
+        )
+        """Servers that have answered a call lately."""
         self._checked_at = -_RECENT_SECONDS
         self._offline_origins: list[str] = []
         """Servers of which none was reached at the last check; empty while the worker has a network."""
 
     def record_answer(self, origin: str) -> None:
         """Record that a server has answered a call."""
-        self._answers[origin] = self._monotonic()
+        self._recent_answers[origin] = None
 
     async def has_network(self, unreachable_origin: str) -> bool:
         """Return False if other servers cannot be reached either after one could not."""
         async with self._lock:
-            if self._has_recent_answer(unreachable_origin):
+            if any(origin != unreachable_origin for origin in self._recent_answers):
                 return True
             if self._is_checked:
                 return not self._offline_origins
@@ -64,13 +70,6 @@ class Connectivity:
             if not self._offline_origins:
                 return True
             return not self._is_checked and await self._check(self._offline_origins)
-
-    def _has_recent_answer(self, besides: str) -> bool:
-        recent = self._monotonic() - _RECENT_SECONDS
-        return any(
-            origin != besides and answered_at > recent
-            for origin, answered_at in self._answers.items()
-        )
 
     @property
     def _is_checked(self) -> bool:
