@@ -46,6 +46,9 @@ from app.graphql.loading.field_sources import (
     STRAWBERRY_DEFINITION,
     Column,
     Computed,
+    Deferred,
+    FieldSource,
+    FromPrefetched,
     FromRelated,
     FromResolver,
     RowBacked,
@@ -147,7 +150,7 @@ class _RowCompiler:
             self._needs_only_row &= selected.is_unconditional
             if selected.name != "__typename":
                 graphql_field, _, source = self._field_source(selected)
-                self._needs_only_row &= not isinstance(source, ToMany)
+                self._needs_only_row &= not isinstance(source, FromPrefetched | ToMany)
                 if isinstance(source, ToOne | ToMany):
                     self._relation_compilers[key] = _RowCompiler(
                         field_collector, _row_object_type(graphql_field.type), selected.nodes
@@ -213,10 +216,10 @@ class _RowCompiler:
 
     def _field_source(
         self, selected_field: SelectedField
-    ) -> tuple[GraphQLField, StrawberryField, object]:
+    ) -> tuple[GraphQLField, StrawberryField, FieldSource]:
         graphql_field, field_ = _simple_field(self._parent, selected_field)
         source = field_source(field_)
-        if not isinstance(source, Column | FromResolver | Computed | FromRelated | ToOne | ToMany):
+        if source is None or isinstance(source, Deferred):
             raise NotCompilable
         return graphql_field, field_, source
 
@@ -234,23 +237,6 @@ class _RowCompiler:
                 return _column_expression(
                     builder, row_class, graphql_field.type, selected_field, name
                 )
-            case FromResolver():
-                from_row = builder.add_constant(self._origin.from_row)
-                resolve = builder.add_constant(_parent_only_resolver(field_))
-                return builder.complete_expression(
-                    graphql_field.type, selected_field, f"{resolve}({from_row}({row}, now))"
-                )
-            case Computed(columns, compute, uses_now, null_for):
-                now = ["now"] if uses_now else []
-                call = _call_expression(builder, row_class, columns, compute, *now)
-                if null_for:
-                    first = _column_name(row_class.indexes[columns[0]])
-                    call = f"(None if {first} in {builder.add_constant(null_for)} else {call})"
-                return builder.complete_expression(graphql_field.type, selected_field, call)
-            case FromRelated(relation, columns, compute):
-                related_class = _related_row_class(row_class, relation)
-                call = _call_expression(builder, related_class, columns, compute)
-                return builder.complete_expression(graphql_field.type, selected_field, call)
             case ToOne(relation):
                 return self._relation_compilers[key]._related_row_expression(
                     builder, _related_row_class(row_class, relation), row
@@ -258,7 +244,24 @@ class _RowCompiler:
             case ToMany(relation):
                 complete = builder.add_constant(self._relation_compilers[key].complete_rows)
                 return f"{complete}(prefetched[{relation!r}], now, variables, limit)"
-        raise NotCompilable
+            case FromResolver():
+                from_row = builder.add_constant(self._origin.from_row)
+                resolve = builder.add_constant(_parent_only_resolver(field_))
+                value = f"{resolve}({from_row}({row}, now))"
+            case Computed(columns, compute, uses_now, null_for):
+                now = ["now"] if uses_now else []
+                value = _call_expression(builder, row_class, columns, compute, *now)
+                if null_for:
+                    first = _column_name(row_class.indexes[columns[0]])
+                    value = f"(None if {first} in {builder.add_constant(null_for)} else {value})"
+            case FromRelated(relation, columns, compute):
+                related_class = _related_row_class(row_class, relation)
+                value = _call_expression(builder, related_class, columns, compute)
+            case FromPrefetched(relation, compute=compute_rows):
+                value = f"{builder.add_constant(compute_rows)}(prefetched[{relation!r}])"
+            case Deferred():
+                raise NotCompilable
+        return builder.complete_expression(graphql_field.type, selected_field, value)
 
     def _related_row_expression(
         self, builder: FunctionBuilder, related_class: type[RelatedRecord], row: str

@@ -5,7 +5,7 @@
 | one column | `Column`, by `column()` |
 | a function of columns, and of the time if needed | `Computed` |
 | the result of the resolver, which uses only columns and the time | `FromResolver` |
-| a function of columns of the joined row | `FromRelated` |
+| a function of columns of the joined row, or of prefetched rows | `FromRelated`, `FromPrefetched` |
 | the joined row, or prefetched rows, as objects | `ToOne`, `ToMany` |
 | rows that the resolver loads by another statement | `Deferred` |
 
@@ -72,6 +72,17 @@ class FromRelated:
 
 
 @dataclass(frozen=True, slots=True)
+class FromPrefetched:
+    """Value of a function of the prefetched rows of another table, which have these columns."""
+
+    relation: str
+    key: tuple[str, ...]
+    """Columns by which the rows are found."""
+    columns: tuple[str, ...]
+    compute: Callable[[Sequence[AnyRow]], object]
+
+
+@dataclass(frozen=True, slots=True)
 class ToOne:
     """Joined row, as an object; in a change, the object read with it."""
 
@@ -80,25 +91,23 @@ class ToOne:
 
 @dataclass(frozen=True, slots=True)
 class ToMany:
-    """Prefetched rows of another table, as objects; these columns are the key."""
+    """Prefetched rows of another table, as objects."""
 
     relation: str
-    columns: tuple[str, ...]
+    key: tuple[str, ...]
+    """Columns by which the rows are found."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """Source of a field whose resolver loads more rows by these columns.
-
-    If the `ToMany` relation was prefetched, the resolver uses its `relation_columns` instead.
-    """
+    """Source of a field whose resolver loads more rows by these columns."""
 
     columns: tuple[str, ...]
-    relation: str | None = None
-    relation_columns: tuple[str, ...] = ()
 
 
-FieldSource = Column | FromResolver | Computed | FromRelated | ToOne | ToMany | Deferred
+FieldSource = (
+    Column | FromResolver | Computed | FromRelated | FromPrefetched | ToOne | ToMany | Deferred
+)
 
 
 def column(description: str, *, name: str | None = None) -> Any:
@@ -128,7 +137,7 @@ class RowBacked:
     now: datetime
     """Time of the read, for fields that depend on the time."""
     prefetched: Mapping[str, Sequence[AnyRow]]
-    """Rows of other tables that were read with the row, by the relation name of `ToMany`."""
+    """Rows of other tables that were read with the row, by the name of the relation."""
 
     _columns: Mapping[str, str]
     """Column names by field name."""

@@ -165,7 +165,7 @@ class FeedPage:
     nodes: list[FeedChange] = sourced_field(
         "Changes that match the arguments. A request scans only a part of a long feed, so a page can be"
         " empty although more follow: continue with `endCursor` while `hasNextPage` is true.",
-        ToMany("nodes", columns=()),
+        ToMany("nodes", key=()),
     )
     has_next_page: bool = field(
         description="True if more may follow; false at the end of the feed, with DESC at its beginning."

@@ -14,6 +14,7 @@ from app.graphql.loading.field_sources import (
     Column,
     Computed,
     Deferred,
+    FromPrefetched,
     FromRelated,
     FromResolver,
     ToMany,
@@ -155,18 +156,16 @@ class Selection:
             match source:
                 case Column(name):
                     columns.add(name)
-                case FromResolver(needed) | Computed(needed):
+                case FromResolver(needed) | Computed(needed) | Deferred(needed):
                     columns.update(needed)
-                case Deferred(needed, relation, relation_columns):
-                    columns.update(needed)
-                    if relation is not None:
-                        needed_of_relation = Projection(frozenset(relation_columns))
-                        _merge_relation(relations, relation, needed_of_relation)
                 case FromRelated(relation, needed):
+                    _merge_relation(relations, relation, Projection(frozenset(needed)))
+                case FromPrefetched(relation, key, needed):
+                    columns.update(key)
                     _merge_relation(relations, relation, Projection(frozenset(needed)))
                 case ToOne(name) | ToMany(name):
                     if isinstance(source, ToMany):
-                        columns.update(source.columns)
+                        columns.update(source.key)
                     inner = get_named_type(object_type.fields[node.name.value].type)
                     projection = self._build_projection(inner, [node.selection_set])
                     _merge_relation(relations, name, projection)

@@ -11,13 +11,36 @@ from app.db.core.statements import AnyRow
 from app.domain.ids import NodeKind, PostId
 from app.domain.media import describe_media
 from app.domain.posts import PostStatus
-from app.graphql.loading.field_sources import Computed, Deferred, ToMany, column, sourced_field
+from app.graphql.loading.field_sources import (
+    Computed,
+    FromPrefetched,
+    ToMany,
+    column,
+    sourced_field,
+)
 from app.graphql.schema.connections import KeysetConnection
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.destinations import Destination
 from app.graphql.schema.node import Node
 from app.graphql.schema.post_warnings import RejectedContentWarning
 from app.graphql.schema.scalars import Json
+
+
+def _account_ids(rows: Sequence[AnyRow]) -> list[int]:
+    return [row.account_id for row in rows]
+
+
+def _media_warnings(rows: Sequence[AnyRow]) -> list[RejectedContentWarning]:
+    return [
+        RejectedContentWarning(
+            account_id=row.account_id,
+            platform=row.platform,
+            code=row.media_warning_code,
+            message=row.media_warning,
+        )
+        for row in rows
+        if row.media_warning is not None and row.settled_at is None
+    ]
 
 
 @strawberry.type(description="Social media post; its `destinations` hold the result per account.")
@@ -57,7 +80,7 @@ class Post(Node):
 
     @sourced_field(
         "Destinations of the post, one per account, in the order of `accountIds`.",
-        ToMany("destinations", columns=("id",)),
+        ToMany("destinations", key=("id",)),
     )
     async def destinations(self, info: Info) -> list[Destination] | None:
         return [
@@ -66,37 +89,23 @@ class Post(Node):
 
     @sourced_field(
         "Numbers of the accounts that the post is published on, in the order of the request.",
-        Deferred(("id",), relation="destinations", relation_columns=("account_id",)),
+        FromPrefetched("destinations", ("id",), ("account_id",), _account_ids),
     )
     async def account_ids(self, info: Info) -> list[int] | None:
-        return [row.account_id for row in await self._load_destination_rows(info)]
+        return _account_ids(await self._load_destination_rows(info))
 
     @sourced_field(
         "Media that could not be loaded or would not be accepted, by the last background check; none before"
         " the first check, and for destinations with an outcome.",
-        Deferred(
+        FromPrefetched(
+            "destinations",
             ("id",),
-            relation="destinations",
-            relation_columns=(
-                "account_id",
-                "platform",
-                "media_warning",
-                "media_warning_code",
-                "settled_at",
-            ),
+            ("account_id", "platform", "media_warning", "media_warning_code", "settled_at"),
+            _media_warnings,
         ),
     )
     async def media_warnings(self, info: Info) -> list[RejectedContentWarning] | None:
-        return [
-            RejectedContentWarning(
-                account_id=row.account_id,
-                platform=row.platform,
-                code=row.media_warning_code,
-                message=row.media_warning,
-            )
-            for row in await self._load_destination_rows(info)
-            if row.media_warning is not None and row.settled_at is None
-        ]
+        return _media_warnings(await self._load_destination_rows(info))
 
     async def _load_destination_rows(self, info: Info) -> Sequence[AnyRow]:
         if "destinations" in self.prefetched:
