@@ -16,9 +16,10 @@ def account_breaker(
     *,
     since: datetime | None,
     next_probe_at: datetime,
+    last_failed_at: datetime | None = None,
     origin: str = ORIGIN,
 ) -> AccountBreaker:
-    """The breaker of an account on a server; closed if `since` is None."""
+    """The breaker of an account on a server; closed if `since` is None, the time of the first failure."""
     return AccountBreaker(
         workspace_id=workspace,
         account_id=account,
@@ -26,7 +27,7 @@ def account_breaker(
         origin=origin,
         failures=0 if since is None else 3,
         failing_since=since,
-        last_failed_at=since,
+        last_failed_at=last_failed_at or since,
         is_open=since is not None,
         open_until=None if since is None else next_probe_at,
         failed_probes=0,

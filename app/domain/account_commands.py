@@ -192,10 +192,12 @@ def fail_after_outage(
 ) -> Post:
     """Fail the post's due destination on an account that has waited too long for its server.
 
-    The time counts from the start of its round of attempts.
+    The time counts from the start of its round of attempts, or of the outage if that began later.
     """
     destination = post.destination_on(account_id)
     if destination is None or not _is_due(destination.state, now):
+        return post
+    if not outage.has_lasted(max_wait, now):
         return post
     round_started_at = destination.state.round_started_at
     if round_started_at is None or round_started_at + max_wait > now:

@@ -9,6 +9,7 @@ can be sent. The breaker of a server is for all accounts on it, so it opens only
 account or workspace can cause, see `shows_outage`.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -25,6 +26,9 @@ FAILURES_TO_OPEN = 3
 
 ACCOUNTS_TO_OPEN = 3
 """Accounts whose calls fail after which the breaker of their server opens."""
+
+_FAILURES_OF_OTHER_WORKSPACES = 2
+"""Failures that must not be those of the workspace with most of them; a single one may be a coincidence."""
 
 FAILURE_WINDOW = timedelta(minutes=10)
 """Time after which a failure no longer counts while its breaker is closed."""
@@ -128,12 +132,16 @@ class AccountServer(NamedTuple):
 
     key: ServerKey | None
     """Server of the last call; None for a publisher of the user's own."""
+    login_origin: str | None
+    """Server that renewed the access of the account last; None if no other one did."""
     is_failing: bool
     """True if the last call of the account failed."""
     account_is_open: bool
     """True if the claim is the probe of the account's breaker, which is open."""
     server_is_open: bool
     """True if the claim is the probe of the server's breaker, which is open."""
+    probe_until: datetime | None = None
+    """Time after which another probe may begin; None unless the claim is one."""
 
     @property
     def needs_probe(self) -> bool:
@@ -148,6 +156,7 @@ class FailingAccount(NamedTuple):
     failure: ServerFailure
     """Way in which the last call failed."""
     failures: int
+    failing_since: datetime
     worker: str
     """Worker of the last failure."""
     is_of_several_workers: bool
@@ -164,12 +173,12 @@ class OpenBreakers(NamedTuple):
 def shows_outage(
     failing: Sequence[FailingAccount], *, live_workers: int, workspaces_on_server: int
 ) -> bool:
-    """Return whether the failures on a server are those of the server, and not of a single account.
+    """Return whether the failures since the last answer of a server are its own, not those of an account.
 
     Without a connection, FAILURES_TO_OPEN failures suffice, of two workers where two run: the network of one
-    may be interrupted. Failures to answer must be those of ACCOUNTS_TO_OPEN accounts, of two workspaces where
-    two have an account on the server: what a post contains may be the cause, and one workspace must not stop
-    the others.
+    may be interrupted. Failures to answer must be those of ACCOUNTS_TO_OPEN accounts. Where two workspaces
+    have an account on the server, no workspace may have all failures, or all but one: what a post contains
+    may be the cause, and one workspace must not stop the others.
     """
     unreachable = [each for each in failing if each.failure is ServerFailure.UNREACHABLE]
     workers = {each.worker for each in unreachable}
@@ -178,8 +187,13 @@ def shows_outage(
         several_workers or live_workers < 2
     ):
         return True
-    workspaces = {each.workspace_id for each in failing}
-    return len(failing) >= ACCOUNTS_TO_OPEN and len(workspaces) >= min(2, workspaces_on_server)
+    if len(failing) < ACCOUNTS_TO_OPEN:
+        return False
+    failures = Counter[WorkspaceId]()
+    for each in failing:
+        failures[each.workspace_id] += each.failures
+    ((_, most),) = failures.most_common(1)
+    return workspaces_on_server < 2 or failures.total() - most >= _FAILURES_OF_OTHER_WORKSPACES
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +203,12 @@ class ServerOutage:
     origin: str | None
     """Server that does not answer; None for a publisher of the user's own."""
     since: datetime
+    last_failed_at: datetime
     next_probe_at: datetime
+
+    def has_lasted(self, duration: timedelta, now: datetime) -> bool:
+        """Return whether the server has not answered for a duration, by its start and by a recent call."""
+        return self.since + duration <= now < self.last_failed_at + FAILURE_WINDOW
 
     @property
     def sentence(self) -> str:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from itertools import islice
 from urllib.parse import urlsplit
 
 from app.domain.circuit_breakers import ServerFailure
@@ -22,6 +23,9 @@ _FAILURES = {
 
 _ANSWERS = {HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED}
 """Statuses from 500 on that say what the server does not do, not that it fails."""
+
+_OF_ACCOUNT = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}
+"""Statuses that depend on the account, or that a gateway answers for a server: they show nothing of it."""
 
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
@@ -45,6 +49,21 @@ class ServerContacts:
         """Server of the last call; None if no server was called."""
         return next(reversed(self.results), None)
 
+    @property
+    def last_failure(self) -> ServerFailure | None:
+        """Way in which the last call failed; None if it was answered, or if no server was called."""
+        return next(reversed(self.results.values()), None)
+
+    @property
+    def login_origin(self) -> str | None:
+        """Server that was called before the last one, to renew the access; None without one."""
+        return next(islice(reversed(self.results), 1, None), None)
+
+    @property
+    def answered(self) -> list[str]:
+        """Servers that answered their last call."""
+        return [origin for origin, failure in self.results.items() if failure is None]
+
 
 _contacts: ContextVar[ServerContacts | None] = ContextVar("server_contacts", default=None)
 
@@ -62,7 +81,7 @@ def recorded_contacts() -> Iterator[ServerContacts]:
 
 def record_status(url: str, status: int) -> None:
     """Record the answer of a call."""
-    if (contacts := _contacts.get()) is not None:
+    if status not in _OF_ACCOUNT and (contacts := _contacts.get()) is not None:
         is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _ANSWERS
         contacts.add(url, ServerFailure.NO_ANSWER if is_failure else None)
 

@@ -27,6 +27,7 @@ from app.db.repositories.circuit_breakers import (
     open_breakers,
     outages_by_account_id,
     record_live_worker,
+    record_server_answer,
     save_account_breaker,
     save_server_breaker,
 )
@@ -36,7 +37,7 @@ from app.domain.circuit_breakers import (
     PROBE_TIMEOUT,
     AccountServer,
     Breaker,
-    ServerFailure,
+    FailingAccount,
     ServerKey,
     ServerOutage,
     shows_outage,
@@ -44,6 +45,7 @@ from app.domain.circuit_breakers import (
 from app.domain.destinations import OVERDUE_AFTER
 from app.domain.ids import AccountId, WorkspaceId
 from app.domain.times import Clock, truncate_to_ms
+from app.platforms.server_contacts import ServerContacts
 
 WORKER_REPORT_INTERVAL = timedelta(seconds=20)
 """Interval at which a worker reports that it runs."""
@@ -51,189 +53,244 @@ WORKER_REPORT_INTERVAL = timedelta(seconds=20)
 _WORKER_TIMEOUT = 3 * WORKER_REPORT_INTERVAL
 """Time without a report after which a worker is taken for stopped."""
 
+_ANSWER_INTERVAL = timedelta(seconds=5)
+"""Interval at which a worker stores that a server answers."""
+
+_MAX_RECENT_ANSWERS = 1_000
+
 _OUTAGES_TTL = timedelta(seconds=1)
 _MAX_CACHED_WORKSPACES = 1_000
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CircuitBreakers:
     """Breakers of all workspaces, to which one worker reports the results of its calls."""
 
-    database: Database
-    worker_name: str
-    clock: Clock
-    random: Callable[[], float]
-    """Returns a number from 0 to below 1."""
-
-    async def record_success(
-        self,
-        workspace_id: WorkspaceId,
-        account: Account,
-        before: AccountServer | None,
-        origin: str,
+    def __init__(
+        self, database: Database, worker_name: str, clock: Clock, random: Callable[[], float]
     ) -> None:
-        """Close the breaker of an account, and that of its server after a probe or the first answer to it.
-
-        `before` is what the claim has read, and `origin` the server that has answered last. One that answers
-        an account for the first time may have failed for accounts of another workspace only.
-        """
-        now, server = self._now(), _server_key(account, origin)
-        if before is None or before.key != server or before.is_failing:
-            succeeded = partial(_record_success, account=account, server=server, now=now)
-            await self.database.write(workspace_id, succeeded)
-        if server is not None and (before is None or before.key != server or before.server_is_open):
-            await self._close_server_if_open(server, now)
-        if before is not None and before.server_is_open and before.key not in (None, server):
-            await self._release_server_probe(before.key, now)
-
-    async def record_failure(
-        self,
-        workspace_id: WorkspaceId,
-        account: Account,
-        before: AccountServer | None,
-        origin: str,
-        failure: ServerFailure,
-        *,
-        is_login: bool = False,
-    ) -> bool:
-        """Count a failed call; return True if a breaker for which the account waits is open now."""
-        now, server = self._now(), _server_key(account, origin)
-
-        async def work(session: WriteSession) -> Breaker:
-            stored = await lock_account_breaker(session, account.id) or AccountBreakerRecord(
-                breaker=Breaker(), publisher=account.publisher, origin=None
-            )
-            is_probe = before is not None and before.account_is_open
-            breaker = stored.breaker.failed(now, self.random, is_probe=is_probe, is_login=is_login)
-            record = AccountBreakerRecord(
-                breaker=breaker,
-                publisher=account.publisher,
-                origin=server and server.origin,
-                failure=failure,
-                worker=self.worker_name,
-                is_of_several_workers=breaker.failures > 1
-                and stored.failure is failure
-                and (stored.is_of_several_workers or stored.worker != self.worker_name),
-            )
-            await save_account_breaker(session, account.id, record)
-            return breaker
-
-        breaker = await self.database.write(workspace_id, work)
-        if before is not None and before.server_is_open and before.key not in (None, server):
-            await self._release_server_probe(before.key, now)
-        if server is None:
-            return breaker.is_open
-        server_is_open = await self._record_server_failure(
-            server,
-            breaker.failing_since or now,
-            now,
-            is_probe=before is not None and before.server_is_open and before.key == server,
+        """`random` returns a number from 0 to below 1."""
+        self._database = database
+        self._worker_name = worker_name
+        self._clock = clock
+        self._random = random
+        self._recent_answers: TTLCache[ServerKey, None] = TTLCache(
+            _MAX_RECENT_ANSWERS,
+            _ANSWER_INTERVAL.total_seconds(),
+            lambda: clock().timestamp(),
         )
-        return breaker.is_open or server_is_open
+        """Servers whose last answer need not be stored yet."""
 
-    async def is_waiting(self, workspace_id: WorkspaceId, account: Account) -> bool:
-        """Return whether a breaker for which an account waits is open."""
-        reader = self.database.reader(workspace_id)
-        return bool(await outages_by_account_id(reader, [account.id]))
+    async def record_calls(
+        self,
+        workspace_id: WorkspaceId,
+        account: Account,
+        passed: AccountServer | None,
+        contacts: ServerContacts,
+    ) -> bool:
+        """Record how servers answered the calls of one attempt; return True if the account has to wait.
 
-    async def release_probe(
-        self, workspace_id: WorkspaceId, account: Account, before: AccountServer
-    ) -> None:
-        """Allow another probe immediately, because this one called no server."""
+        `passed` are the breakers that its claim has passed. Only the probe of a server closes its breaker:
+        others may have begun their calls before it opened. A probe that called no server is released.
+        """
         now = self._now()
-        if before.server_is_open and before.key is not None:
-            await self._release_server_probe(before.key, now)
-        if before.account_is_open:
-            await self.database.write(
-                workspace_id, partial(_release_account_probe, account_id=account.id, now=now)
-            )
+        if passed is not None and passed.server_is_open and passed.key is not None:
+            await self._end_server_probe(passed.key, passed.probe_until, contacts, now)
+        if contacts.last_origin is None:
+            if passed is not None and passed.account_is_open:
+                release = partial(_release_account_probe, account.id, passed.probe_until, now)
+                await self._database.write(workspace_id, release)
+            # Without a call, another attempt has failed to renew the access.
+            return contacts.has_failed_login and await self._is_waiting(workspace_id, account)
+        server = _server_key(account, contacts.last_origin)
+        await self._record_answers(account, contacts, now)
+        if contacts.last_failure is None:
+            is_first = passed is None or passed.key != server
+            if is_first or _changes_breaker(passed, contacts):
+                succeeded = partial(_record_success, account=account, contacts=contacts, now=now)
+                await self._database.write(workspace_id, succeeded)
+            if is_first and server is not None:
+                await self._close_if_not_failing(server, now)
+            return False
+        is_probe = passed is not None and passed.account_is_open
+        breaker = await self._record_failure(workspace_id, account, contacts, is_probe, now)
+        server_is_open = server is not None and await self._open_if_failing(server, now)
+        return server_is_open or breaker.is_open
 
     async def report_worker(self) -> None:
         """Store that the worker runs."""
         now = self._now()
-        await self.database.write_all_workspaces(
+        await self._database.write_all_workspaces(
             partial(
                 record_live_worker,
-                name=self.worker_name,
+                name=self._worker_name,
                 now=now,
                 stopped_before=now - _WORKER_TIMEOUT,
             )
         )
 
-    async def _record_server_failure(
-        self, server: ServerKey, failing_since: datetime, now: datetime, *, is_probe: bool
-    ) -> bool:
-        """Postpone the next probe of a server, or open its breaker; return True if it is open."""
-        reader = self.database.all_workspaces
-        if not is_probe:
-            known = await find_server_breaker(reader, server)
-            if known is not None and known.is_open:
-                return True
-            is_outage = shows_outage(
-                await failing_accounts(reader, server, now - FAILURE_WINDOW),
-                live_workers=await count_live_workers(reader, now - _WORKER_TIMEOUT),
-                workspaces_on_server=await count_workspaces_on_server(reader, server),
+    async def _is_waiting(self, workspace_id: WorkspaceId, account: Account) -> bool:
+        """Return whether a breaker for which an account waits is open."""
+        reader = self._database.reader(workspace_id)
+        return bool(await outages_by_account_id(reader, [account.id]))
+
+    async def _record_failure(
+        self,
+        workspace_id: WorkspaceId,
+        account: Account,
+        contacts: ServerContacts,
+        is_probe: bool,
+        now: datetime,
+    ) -> Breaker:
+        """Count the failure of the last call for the breaker of an account, and return its state."""
+
+        async def work(session: WriteSession) -> Breaker:
+            stored = await lock_account_breaker(session, account.id) or _new_record(account)
+            failure = contacts.last_failure
+            breaker = stored.breaker.failed(
+                now, self._random, is_probe=is_probe, is_login=contacts.has_failed_login
             )
-            if not is_outage:
-                return False
+            record = replace(
+                _with_servers(stored, account, contacts),
+                breaker=breaker,
+                failure=failure,
+                worker=self._worker_name,
+                is_of_several_workers=breaker.failures > 1
+                and stored.failure is failure
+                and (stored.is_of_several_workers or stored.worker != self._worker_name),
+            )
+            await save_account_breaker(session, account.id, record)
+            return breaker
+
+        return await self._database.write(workspace_id, work)
+
+    async def _record_answers(
+        self, account: Account, contacts: ServerContacts, now: datetime
+    ) -> None:
+        """Store that servers answer while they fail for some accounts, so that these are the cause."""
+        for origin in contacts.answered:
+            server = _server_key(account, origin)
+            if server is None or server in self._recent_answers:
+                continue
+            self._recent_answers[server] = None
+            since = now - FAILURE_WINDOW
+            if await failing_accounts(self._database.all_workspaces, server, since):
+                await self._database.write_all_workspaces(
+                    partial(record_server_answer, server=server, now=now)
+                )
+
+    async def _open_if_failing(self, server: ServerKey, now: datetime) -> bool:
+        """Open the breaker of a server if accounts show that it fails; return True if it is open."""
+        reader = self._database.all_workspaces
+        stored = await find_server_breaker(reader, server)
+        if stored is not None and stored.breaker.is_open:
+            return True
+        answered_at = None if stored is None else stored.answered_at
+        since = now - FAILURE_WINDOW
+        failing = await failing_accounts(reader, server, max(since, answered_at or since))
+        if not await self._show_outage(failing, server, now):
+            return False
+        failing_since = min(each.failing_since for each in failing)
+        failing_since = max(failing_since, answered_at or failing_since)
 
         async def work(session: AllWorkspacesWriteSession) -> bool:
-            stored = await lock_server_breaker(session, server)
-            if stored is not None and stored.is_open:
-                breaker = stored.failed(now, self.random, is_probe=is_probe)
-            elif is_probe:  # closed meanwhile
+            locked = await lock_server_breaker(session, server)
+            if locked is not None and locked.is_open:
                 return False
-            else:
-                failing = Breaker(failures=1, failing_since=failing_since, last_failed_at=now)
-                breaker = failing.opened(now, self.random)
-            await save_server_breaker(session, server, breaker)
+            breaker = Breaker(failures=1, failing_since=failing_since, last_failed_at=now)
+            await save_server_breaker(session, server, breaker.opened(now, self._random))
             return True
 
-        is_open = await self.database.write_all_workspaces(work)
-        if is_open and not is_probe:
+        if await self._database.write_all_workspaces(work):
             logger.warning("server breaker opened", **server._asdict())
-        return is_open
+        return True
 
-    async def _close_server_if_open(self, server: ServerKey, now: datetime) -> None:
-        """Close the breaker of a server that is open, and those of all accounts on it."""
-        known = await find_server_breaker(self.database.all_workspaces, server)
-        if known is not None and known.is_open:
-            await self.database.write_all_workspaces(partial(_close_server, server=server, now=now))
-            logger.info("server breaker closed", **server._asdict())
+    async def _close_if_not_failing(self, server: ServerKey, now: datetime) -> None:
+        """Close the breaker of a server which answers an account of whose calls it did not know before.
 
-    async def _release_server_probe(self, server: ServerKey, now: datetime) -> None:
+        With accounts of one workspace only, their failures had sufficed to open it.
+        """
+        reader = self._database.all_workspaces
+        stored = await find_server_breaker(reader, server)
+        if stored is None or (since := stored.breaker.failing_since) is None:
+            return
+        failing = await failing_accounts(reader, server, since)
+        if not await self._show_outage(failing, server, now):
+            await self._close_server(server, now)
+
+    async def _show_outage(
+        self, failing: Sequence[FailingAccount], server: ServerKey, now: datetime
+    ) -> bool:
+        reader = self._database.all_workspaces
+        return shows_outage(
+            failing,
+            live_workers=await count_live_workers(reader, now - _WORKER_TIMEOUT),
+            workspaces_on_server=await count_workspaces_on_server(reader, server),
+        )
+
+    async def _end_server_probe(
+        self,
+        server: ServerKey,
+        probe_until: datetime | None,
+        contacts: ServerContacts,
+        now: datetime,
+    ) -> None:
+        """Close the breaker of a server that answered its probe, or decide when the next one begins."""
+        if server.origin in contacts.answered:
+            await self._close_server(server, now)
+            return
+        is_called = server.origin in contacts.results
+
         async def work(session: AllWorkspacesWriteSession) -> None:
             stored = await lock_server_breaker(session, server)
-            if stored is not None and stored.is_open:
-                await save_server_breaker(session, server, stored.released(now))
+            if stored is None or not stored.is_open:
+                return
+            if is_called:
+                stored = stored.failed(now, self._random, is_probe=True)
+            elif stored.open_until == probe_until:
+                stored = stored.released(now)
+            await save_server_breaker(session, server, stored)
 
-        await self.database.write_all_workspaces(work)
+        await self._database.write_all_workspaces(work)
+
+    async def _close_server(self, server: ServerKey, now: datetime) -> None:
+        async def work(session: AllWorkspacesWriteSession) -> bool:
+            stored = await lock_server_breaker(session, server)
+            if stored is None or not stored.is_open:
+                return False
+            await save_server_breaker(session, server, stored.succeeded(now))
+            await close_breakers_on_server(session, server, now, since=stored.failing_since)
+            return True
+
+        if await self._database.write_all_workspaces(work):
+            logger.info("server breaker closed", **server._asdict())
 
     def _now(self) -> datetime:
-        return truncate_to_ms(self.clock())
+        return truncate_to_ms(self._clock())
 
 
 async def begin_probe(
     session: WriteSession, account_id: AccountId, server: AccountServer, now: datetime
-) -> bool:
-    """Make a claim on an account the probe of the breakers that are open; False if another one is.
+) -> AccountServer | None:
+    """Make a claim on an account the probe of the breakers that are open; None if another one is.
 
     Without the probe of the server, that of the account is released: it would delay the account.
     """
-    until = now + PROBE_TIMEOUT
+    until = truncate_to_ms(now + PROBE_TIMEOUT)
     if server.account_is_open and not await begin_account_probe(
         session, account_id, now, until=until
     ):
-        return False
-    if not server.server_is_open or server.key is None:
-        return True
-    if await begin_server_probe(session.all_workspaces(), server.key, now, until=until):
-        return True
+        return None
+    if (
+        not server.server_is_open
+        or server.key is None
+        or await begin_server_probe(session.all_workspaces(), server.key, now, until=until)
+    ):
+        return server._replace(probe_until=until)
     if server.account_is_open:
-        await _release_account_probe(session, account_id=account_id, now=now)
-    return False
+        await _release_account_probe(account_id, until, now, session)
+    return None
 
 
 async def prune_breakers(database: Database, now: datetime) -> None:
@@ -292,6 +349,7 @@ def _to_waiting_accounts(rows: Sequence[AnyRow]) -> WaitingAccounts:
     outage = ServerOutage(
         rows[0].origin,
         since=min(row.failing_since for row in rows),
+        last_failed_at=max(row.last_failed_at for row in rows),
         next_probe_at=min(row.open_until for row in rows),
     )
     return WaitingAccounts(outage, rows[0].platform, [AccountId(row.account_id) for row in rows])
@@ -301,30 +359,50 @@ def _server_key(account: Account, origin: str) -> ServerKey | None:
     return ServerKey(account.publisher, origin) if account.publisher.has_shared_servers else None
 
 
+def _changes_breaker(passed: AccountServer | None, contacts: ServerContacts) -> bool:
+    """Return whether answered calls of the same server change what is stored of an account."""
+    if passed is None or passed.is_failing:
+        return True
+    return contacts.login_origin not in (None, passed.login_origin)
+
+
+def _new_record(account: Account) -> AccountBreakerRecord:
+    return AccountBreakerRecord(breaker=Breaker(), publisher=account.publisher, origin=None)
+
+
+def _with_servers(
+    record: AccountBreakerRecord, account: Account, contacts: ServerContacts
+) -> AccountBreakerRecord:
+    """Return the record of an account with the servers that it has called last."""
+    if not account.publisher.has_shared_servers:
+        return record
+    return replace(
+        record,
+        origin=contacts.last_origin,
+        login_origin=contacts.login_origin or record.login_origin,
+    )
+
+
 async def _record_success(
-    session: WriteSession, *, account: Account, server: ServerKey | None, now: datetime
+    session: WriteSession, *, account: Account, contacts: ServerContacts, now: datetime
 ) -> None:
-    stored = await lock_account_breaker(session, account.id)
-    breaker = Breaker() if stored is None else stored.breaker.succeeded(now)
-    record = AccountBreakerRecord(
-        breaker=breaker, publisher=account.publisher, origin=server and server.origin
+    stored = await lock_account_breaker(session, account.id) or _new_record(account)
+    record = replace(
+        _with_servers(stored, account, contacts),
+        breaker=stored.breaker.succeeded(now),
+        failure=None,
+        worker=None,
+        is_of_several_workers=False,
     )
     await save_account_breaker(session, account.id, record)
 
 
-async def _close_server(
-    session: AllWorkspacesWriteSession, *, server: ServerKey, now: datetime
-) -> None:
-    stored = await lock_server_breaker(session, server)
-    if stored is not None:
-        await save_server_breaker(session, server, stored.succeeded(now))
-    await close_breakers_on_server(session, server, now)
-
-
 async def _release_account_probe(
-    session: WriteSession, *, account_id: AccountId, now: datetime
+    account_id: AccountId, probe_until: datetime | None, now: datetime, session: WriteSession
 ) -> None:
+    """Allow another probe immediately, unless one has begun or ended since."""
     stored = await lock_account_breaker(session, account_id)
-    if stored is not None and stored.breaker.is_open:
-        released = replace(stored, breaker=stored.breaker.released(now))
-        await save_account_breaker(session, account_id, released)
+    if stored is None or not stored.breaker.is_open or stored.breaker.open_until != probe_until:
+        return
+    released = replace(stored, breaker=stored.breaker.released(now))
+    await save_account_breaker(session, account_id, released)

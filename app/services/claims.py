@@ -177,11 +177,10 @@ class ClaimService:
         if not accounts:
             return []
 
-        servers = {account.id: account.server for account in accounts}
-
         async def work(uow: UnitOfWork) -> list[Claim]:
+            servers = {account.id: account.server for account in accounts}
             rotated = _rotate(accounts, random_id)
-            probes = await self._lock_probes(queue, rotated, limit, uow)
+            probes = await self._lock_probes(queue, rotated, limit, servers, uow)
             others = [account.id for account in rotated if not account.needs_probe]
             locked = await self._lock(queue, others, limit - len(probes), uow)
             return await self._lease(request, queue, [*probes, *locked], servers, uow)
@@ -190,9 +189,14 @@ class ClaimService:
         return await run_in_transaction(self.database, write_context, work)
 
     async def _lock_probes(
-        self, queue: _Queue, accounts: Sequence[ClaimableAccount], limit: int, uow: UnitOfWork
+        self,
+        queue: _Queue,
+        accounts: Sequence[ClaimableAccount],
+        limit: int,
+        servers: dict[AccountId, AccountServer | None],
+        uow: UnitOfWork,
     ) -> list[ClaimableDestination]:
-        """Lock one destination for each open breaker whose probe is due."""
+        """Lock one destination for each open breaker whose probe is due; `servers` receives the probes."""
         probes: list[ClaimableDestination] = []
         probed_servers: set[ServerKey] = set()
         """Servers that this claim or another one probes."""
@@ -208,7 +212,9 @@ class ClaimService:
                 continue
             if server.key is not None:
                 probed_servers.add(server.key)
-            if await begin_probe(uow.session, account_id, server, uow.write_context.now):
+            probe = await begin_probe(uow.session, account_id, server, uow.write_context.now)
+            if probe is not None:
+                servers[account_id] = probe
                 probes += locked
         return probes
 

@@ -71,26 +71,17 @@ async def record_contacts(context: WorkerContext, claim: Claim, contacts: Server
 
 
 async def _record_contacts(context: WorkerContext, claim: Claim, contacts: ServerContacts) -> bool:
-    breakers, account, server = context.breakers, claim.account, claim.server
-    workspace_id, origin = claim.lease.workspace_id, contacts.last_origin
-    if origin is None and contacts.has_failed_login:  # that of another attempt
-        return await breakers.is_waiting(workspace_id, account)
-    failure = None if origin is None else contacts.results[origin]
-    is_offline = (
+    for answered in contacts.answered:
+        context.connectivity.record_answer(answered)
+    origin = contacts.last_origin
+    if (
         origin is not None
-        and failure is ServerFailure.UNREACHABLE
+        and contacts.last_failure is ServerFailure.UNREACHABLE
         and not await context.connectivity.has_network(origin)
-    )
-    if origin is None or is_offline:
-        if server is not None and server.needs_probe:
-            await breakers.release_probe(workspace_id, account, server)
-        return False
-    if failure is None:
-        context.connectivity.record_answer(origin)
-        await breakers.record_success(workspace_id, account, server, origin)
-        return False
-    return await breakers.record_failure(
-        workspace_id, account, server, origin, failure, is_login=contacts.has_failed_login
+    ):
+        contacts = ServerContacts()  # the calls show nothing of the servers
+    return await context.breakers.record_calls(
+        claim.lease.workspace_id, claim.account, claim.server, contacts
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -122,6 +122,7 @@ def failing(
         AccountId(number),
         failure,
         failures,
+        NOW,
         worker,
         is_of_several_workers,
     )
@@ -150,7 +151,10 @@ UNREACHABLE = ServerFailure.UNREACHABLE
         ([failing(1), failing(2), failing(3)], 5, 1, True),
         ([failing(1), failing(2), failing(3)], 1, 2, False),
         ([failing(number, failures=99) for number in range(1, 50)], 2, 2, False),
-        ([failing(1), failing(2), failing(1, workspace=2)], 1, 2, True),
+        ([failing(1), failing(2), failing(1, workspace=2)], 1, 2, False),
+        ([failing(1), failing(2), failing(1, workspace=2, failures=2)], 1, 2, True),
+        ([failing(1), failing(2), *(failing(1, workspace=each) for each in (2, 3))], 1, 3, True),
+        ([failing(1, workspace=each) for each in (1, 2, 3)], 1, 3, True),
         ([failing(1), failing(1, workspace=2)], 1, 2, False),
         ([failing(1), failing(2, UNREACHABLE), failing(3)], 2, 1, True),
     ],
@@ -177,11 +181,27 @@ def test_server_fails_only_if_no_single_account_or_workspace_can_be_the_cause(
 def test_outage_names_the_server_but_not_a_publisher_of_the_user(
     origin: str | None, host: str | None, sentence: str
 ) -> None:
-    outage = ServerOutage(origin, NOW, NOW + MINUTE)
+    outage = ServerOutage(origin, NOW, NOW, NOW + MINUTE)
     assert (outage.host, outage.sentence) == (host, sentence)
     assert outage.sentence_with_next_probe == (
         f"{sentence} The server is tried again at 2026-04-15 15:01 UTC."
     )
+
+
+@pytest.mark.parametrize(
+    ("since", "last_failed_at", "has_lasted"),
+    [
+        (NOW - 5 * MINUTE, NOW, True),
+        (NOW - 5 * MINUTE + SECOND, NOW, False),
+        (NOW - 5 * MINUTE, NOW - FAILURE_WINDOW + SECOND, True),
+        (NOW - 5 * MINUTE, NOW - FAILURE_WINDOW, False),
+    ],
+)
+def test_outage_lasts_as_long_as_calls_fail(
+    since: datetime, last_failed_at: datetime, has_lasted: bool
+) -> None:
+    outage = ServerOutage("https://social.example", since, last_failed_at, NOW + MINUTE)
+    assert outage.has_lasted(5 * MINUTE, NOW) is has_lasted
 
 
 def test_account_may_log_in_ten_times_and_then_every_five_minutes() -> None:

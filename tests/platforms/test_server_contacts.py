@@ -60,7 +60,7 @@ async def call(
 @pytest.mark.parametrize(
     ("status", "failure"),
     [
-        *((status, None) for status in (200, 302, 400, 401, 404, 429, 499, 501, 505)),
+        *((status, None) for status in (200, 302, 400, 404, 499, 501, 505)),
         *((status, NO_ANSWER) for status in (500, 502, 503, 504, 507, 599)),
     ],
 )
@@ -71,6 +71,14 @@ async def test_server_that_answers_500_or_more_fails_unless_it_lacks_the_functio
         async with local_server(responding(answer(status))) as server:
             await call(server.url())
     assert contacts == ServerContacts({server.url(""): failure})
+
+
+@pytest.mark.parametrize("status", [401, 403, 429])
+async def test_answer_that_depends_on_the_account_says_nothing_of_its_server(status: int) -> None:
+    with recorded_contacts() as contacts:
+        async with local_server(responding(answer(status))) as server:
+            await call(server.url())
+    assert contacts == ServerContacts()
 
 
 @pytest.mark.parametrize(
@@ -143,7 +151,7 @@ async def test_request_that_this_process_does_not_send_says_nothing_of_its_serve
         await call(URL, resolve=resolving("10.0.0.1"))
         await call("http://social.example/", resolve=LOOPBACK, dial=dial_without_free_socket)
     assert contacts == ServerContacts()
-    assert contacts.last_origin is None
+    assert (contacts.last_origin, contacts.last_failure, contacts.login_origin) == (None,) * 3
 
 
 def test_last_call_of_each_server_counts() -> None:
@@ -153,6 +161,8 @@ def test_last_call_of_each_server_counts() -> None:
         record_status(URL, 200)
     assert contacts.results == {ORIGIN: None, "https://other.example": None}
     assert contacts.last_origin == ORIGIN
+    assert contacts.login_origin == "https://other.example"
+    assert contacts.answered == ["https://other.example", ORIGIN]
 
 
 def test_nothing_is_recorded_outside_a_context() -> None:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from itertools import repeat
 
 import pytest
+from structlog.testing import capture_logs
 
 from app.db.core.database import Database
 from app.db.repositories.accounts import load_accounts
@@ -16,13 +17,14 @@ from app.db.repositories.claims import ClaimTime, accounts_to_claim_from
 from app.db.repositories.overdue import read_backlog
 from app.db.repositories.posts import load_posts
 from app.domain.accounts import AccountPublisher
-from app.domain.circuit_breakers import OpenBreakers, ServerFailure, ServerOutage
+from app.domain.circuit_breakers import FAILURE_WINDOW, OpenBreakers, ServerFailure, ServerOutage
 from app.domain.credentials import parse_credentials
 from app.domain.destinations import Backlog, DestinationStatus, ErrorCategory, Outcome
 from app.domain.ids import AccountId, PostId, WorkspaceId
 from app.domain.operations import CLAIM_DESTINATIONS, FAIL_WITHOUT_SERVER
 from app.domain.posts import PostStatus
 from app.domain.retry_policy import DEFAULT_POLICIES, NOT_SENT, RetryPolicies
+from app.platforms.server_contacts import ServerContacts
 from app.services.accounts import set_account_credentials
 from app.services.circuit_breakers import (
     CircuitBreakers,
@@ -33,6 +35,7 @@ from app.services.circuit_breakers import (
 from app.services.claims import Claim
 from app.services.credentials import prepare_credentials
 from app.services.expirations import MAX_TRANSACTIONS_PER_RUN, fail_after_outages
+from tests.circuit_breaker_rows import ORIGIN, account_breaker
 from tests.clients import Tenant
 from tests.credential_rows import CIPHER, VALUES
 from tests.db.all_tables import all_rows
@@ -41,6 +44,7 @@ from tests.factories import (
     add_account,
     add_post,
     add_workspace,
+    insert_objects,
     queued,
     unknown,
     waiting_for_retry,
@@ -55,8 +59,8 @@ from tests.services.test_expirations import changed_destinations
 from tests.test_concurrency import deadlock_count
 
 MASTODON = AccountPublisher.MASTODON
-ORIGIN = "https://social.example"
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+DAY = timedelta(days=1)
 WAIT = timedelta(seconds=11, milliseconds=250)
 """Wait before the first probe, for the random number 0.5."""
 DUE = NOW - MINUTE
@@ -107,13 +111,21 @@ class Platform:
         server = None if claimed is None else claimed.server
         waits = False
         for _ in range(times):
-            waits = await self.breakers(now).record_failure(workspace, row, server, origin, failure)
+            waits = await self.breakers(now).record_calls(
+                workspace, row, server, ServerContacts({origin: failure})
+            )
         return waits
 
-    async def succeed(
-        self, workspace: WorkspaceId, claimed: Claim, *, now: datetime = NOW, origin: str = ORIGIN
-    ) -> None:
-        await self.breakers(now).record_success(workspace, claimed.account, claimed.server, origin)
+    async def succeed(self, claimed: Claim, *, now: datetime = NOW, origin: str = ORIGIN) -> None:
+        assert not await self.record(claimed, ServerContacts({origin: None}), now=now)
+
+    async def record(
+        self, claimed: Claim, contacts: ServerContacts, *, now: datetime = NOW
+    ) -> bool:
+        """Report the calls of an attempt; return whether the account waits for a breaker."""
+        return await self.breakers(now).record_calls(
+            claimed.lease.workspace_id, claimed.account, claimed.server, contacts
+        )
 
     async def claim(self, now: datetime = NOW, limit: int = 100) -> list[Claim]:
         return await claim(self.database, limit, of=self.publisher, now=now)
@@ -140,7 +152,7 @@ async def test_account_waits_after_three_failures_and_no_other_one(
     assert await platform.claimed_accounts() == {other: 3}
     assert await platform.open_counts() == OpenBreakers(accounts=1, servers=0)
     assert await list_outages(acme.database.reader(acme.workspace), NOW) == [
-        WaitingAccounts(ServerOutage(ORIGIN, NOW, NOW + WAIT), "mastodon", [broken])
+        WaitingAccounts(ServerOutage(ORIGIN, NOW, NOW, NOW + WAIT), "mastodon", [broken])
     ]
 
 
@@ -159,7 +171,7 @@ async def test_one_probe_at_a_time_runs_until_one_succeeds(
     second_at = first_at + 2 * WAIT
     assert await platform.claim(second_at - SECOND) == []
     (second,) = await platform.claim(second_at)
-    await platform.succeed(acme.workspace, second, now=second_at)
+    await platform.succeed(second, now=second_at)
 
     assert await platform.claimed_accounts(second_at) == {account: 2}
     assert await platform.open_counts(second_at) == OpenBreakers(0, 0)
@@ -178,8 +190,32 @@ async def test_probe_that_called_no_server_is_released(platform: Platform, acme:
     account = await platform.add_account(acme.workspace, posts=2)
     await platform.fail(acme.workspace, account, 3)
     (probe,) = await platform.claim(NOW + WAIT)
-    assert probe.server is not None
-    await platform.breakers(NOW + WAIT).release_probe(acme.workspace, probe.account, probe.server)
+    assert not await platform.record(probe, ServerContacts(), now=NOW + WAIT)
+    assert len(await platform.claim(NOW + WAIT)) == 1
+
+
+async def test_probe_that_ends_late_does_not_release_the_next_one(
+    platform: Platform, acme: Tenant
+) -> None:
+    account = await platform.add_account(acme.workspace, posts=3)
+    await platform.fail(acme.workspace, account, 3)
+    (first,) = await platform.claim(NOW + WAIT)
+    second_at = NOW + WAIT + MINUTE
+    (second,) = await platform.claim(second_at)
+    await platform.record(first, ServerContacts(), now=second_at)
+    assert await platform.claim(second_at) == []
+    assert await platform.fail(acme.workspace, account, claimed=second, now=second_at)
+    await platform.record(first, ServerContacts(), now=second_at)
+    assert await platform.claim(second_at + WAIT) == []
+
+
+async def test_probe_that_waits_for_the_login_of_another_attempt_is_released(
+    platform: Platform, acme: Tenant
+) -> None:
+    account = await platform.add_account(acme.workspace, posts=2)
+    await platform.fail(acme.workspace, account, 3)
+    (probe,) = await platform.claim(NOW + WAIT)
+    assert await platform.record(probe, ServerContacts(has_failed_login=True), now=NOW + WAIT)
     assert len(await platform.claim(NOW + WAIT)) == 1
 
 
@@ -187,7 +223,7 @@ async def open_server(platform: Platform, workspace: WorkspaceId) -> list[Accoun
     """Add four accounts on a server, of which three fail."""
     accounts = [await platform.add_account(workspace, posts=2) for _ in range(4)]
     (last,) = [each for each in await platform.claim(limit=4) if each.account.id == accounts[3]]
-    await platform.succeed(workspace, last)
+    await platform.succeed(last)
     for account, waits in zip(accounts, (False, False, True), strict=False):
         assert await platform.fail(workspace, account) is waits
     return accounts
@@ -198,7 +234,7 @@ async def test_server_fails_for_all_its_accounts_and_recovers_for_all_at_once(
 ) -> None:
     accounts = await open_server(platform, acme.workspace)
     assert await platform.claim() == []
-    outage = ServerOutage(ORIGIN, NOW, NOW + WAIT)
+    outage = ServerOutage(ORIGIN, NOW, NOW, NOW + WAIT)
     assert await list_outages(acme.database.reader(acme.workspace), NOW) == [
         WaitingAccounts(outage, "mastodon", accounts)
     ]
@@ -207,7 +243,7 @@ async def test_server_fails_for_all_its_accounts_and_recovers_for_all_at_once(
     claims = await asyncio.gather(*(platform.claim(NOW + WAIT) for _ in range(3)))
     ((probe,),) = [each for each in claims if each]
     assert await platform.claim(NOW + WAIT) == []
-    await platform.succeed(acme.workspace, probe, now=NOW + WAIT)
+    await platform.succeed(probe, now=NOW + WAIT)
 
     claimed = await platform.claimed_accounts(NOW + WAIT)
     assert sum(claimed.values()) == 3
@@ -224,7 +260,7 @@ async def test_probe_of_a_server_closes_the_breakers_of_its_accounts_too(
     assert await platform.open_counts() == OpenBreakers(accounts=3, servers=1)
     (probe,) = await platform.claim(NOW + WAIT)
     assert probe.account.id == accounts[3]
-    await platform.succeed(acme.workspace, probe, now=NOW + WAIT)
+    await platform.succeed(probe, now=NOW + WAIT)
 
     assert await platform.open_counts() == OpenBreakers(accounts=0, servers=0)
     assert set(accounts[:3]) <= (await platform.claimed_accounts(NOW + WAIT)).keys()
@@ -287,6 +323,40 @@ async def stored_breakers(platform: Platform) -> dict[str, list[tuple[object, ..
     return {name: sorted(rows[name]) for name in ("account_breaker", "server_breaker")}
 
 
+LOGIN_ORIGIN = "https://login.example"
+
+
+async def test_login_server_recovers_by_a_probe_that_ends_on_another_server(
+    platform: Platform, acme: Tenant
+) -> None:
+    accounts = [await platform.add_account(acme.workspace, posts=2) for _ in range(3)]
+    for account in accounts:
+        await platform.fail(acme.workspace, account, origin=LOGIN_ORIGIN)
+    assert await platform.open_counts() == OpenBreakers(accounts=0, servers=1)
+    (probe,) = await platform.claim(NOW + WAIT)
+    contacts = ServerContacts({LOGIN_ORIGIN: None, ORIGIN: None})
+    assert not await platform.record(probe, contacts, now=NOW + WAIT)
+
+    assert await platform.open_counts() == OpenBreakers(accounts=0, servers=0)
+    assert (await platform.claimed_accounts(NOW + WAIT)).keys() == set(accounts)
+
+
+async def test_login_server_that_answers_recovers_though_the_next_server_fails(
+    platform: Platform, acme: Tenant
+) -> None:
+    accounts = [await platform.add_account(acme.workspace, posts=2) for _ in range(3)]
+    for account in accounts:
+        await platform.fail(acme.workspace, account, origin=LOGIN_ORIGIN)
+    (probe,) = await platform.claim(NOW + WAIT)
+    contacts = ServerContacts({LOGIN_ORIGIN: None, ORIGIN: ServerFailure.NO_ANSWER})
+    assert not await platform.record(probe, contacts, now=NOW + WAIT)
+
+    (stored,) = (await all_rows(platform.database))["server_breaker"]
+    assert stored[:6] == (MASTODON, LOGIN_ORIGIN, 0, None, None, False)
+    failing = [row[2] for row in (await all_rows(platform.database))["account_breaker"]]
+    assert sorted(failing) == [0, 0, 1]
+
+
 @pytest.mark.parametrize("fails", [False, True])
 async def test_probe_that_called_another_server_is_followed_by_another_one_immediately(
     platform: Platform, acme: Tenant, fails: bool
@@ -300,7 +370,7 @@ async def test_probe_that_called_another_server_is_followed_by_another_one_immed
             acme.workspace, probe.account.id, claimed=probe, origin=other, now=NOW + WAIT
         )
     else:
-        await platform.succeed(acme.workspace, probe, now=NOW + WAIT, origin=other)
+        await platform.succeed(probe, now=NOW + WAIT, origin=other)
 
     assert await platform.open_counts(NOW + WAIT) == OpenBreakers(accounts=0, servers=1)
     claimed = await platform.claim(NOW + WAIT)
@@ -381,7 +451,7 @@ async def test_hostile_workspace_stops_only_itself(platform: Platform, acme: Ten
     hostile = await add_workspace(platform.database)
     victim = await platform.add_account(acme.workspace, posts=2)
     (good,) = await platform.claim(limit=1)
-    await platform.succeed(acme.workspace, good)
+    await platform.succeed(good)
     own = replace(platform, publisher=AccountPublisher.WEBHOOK)
     for _ in range(20):
         account = await platform.add_account(hostile)
@@ -406,12 +476,75 @@ async def test_breaker_that_one_workspace_opened_closes_when_another_one_is_answ
         await platform.fail(hostile, await platform.add_account(hostile, posts=0))
     assert await platform.open_counts() == OpenBreakers(accounts=0, servers=1)
     (first,) = await platform.claim(limit=1)
-    await platform.succeed(acme.workspace, first)
+    await platform.succeed(first)
 
     assert await platform.open_counts() == OpenBreakers(accounts=0, servers=0)
     for _ in range(3):
         await platform.fail(hostile, await platform.add_account(hostile, posts=0))
     assert await platform.claimed_accounts() == {victim: 1}
+
+
+async def test_workspace_cannot_open_the_breaker_of_a_login_server_of_others(
+    platform: Platform, acme: Tenant
+) -> None:
+    """The last call of an account is to the server with its records."""
+    await platform.add_account(acme.workspace)
+    (claimed,) = await platform.claim()
+    await platform.record(claimed, ServerContacts({LOGIN_ORIGIN: None, ORIGIN: None}))
+    hostile = await add_workspace(platform.database)
+    for _ in range(5):
+        account = await platform.add_account(hostile)
+        await platform.fail(hostile, account, 3, origin=LOGIN_ORIGIN)
+    assert await platform.open_counts() == OpenBreakers(accounts=5, servers=0)
+
+
+async def test_single_failure_of_another_workspace_does_not_open_the_breaker_of_a_server(
+    platform: Platform, acme: Tenant
+) -> None:
+    account = await platform.add_account(acme.workspace)
+    (claimed,) = await platform.claim()
+    await platform.succeed(claimed)
+    hostile = await add_workspace(platform.database)
+    for _ in range(5):
+        await platform.fail(hostile, await platform.add_account(hostile), 9)
+    assert not await platform.fail(acme.workspace, account)
+    assert await platform.open_counts() == OpenBreakers(accounts=5, servers=0)
+
+
+async def test_failures_before_an_answer_do_not_open_the_breaker_of_a_server(
+    platform: Platform, acme: Tenant
+) -> None:
+    accounts = [await platform.add_account(acme.workspace) for _ in range(5)]
+    for account in accounts[:2]:
+        await platform.fail(acme.workspace, account, 2)
+    answered_at = NOW + SECOND
+    (claimed,) = [each for each in await platform.claim() if each.account.id == accounts[4]]
+    await platform.succeed(claimed, now=answered_at)
+    for account in (*accounts[:2], accounts[2]):
+        waits = await platform.fail(acme.workspace, account, now=answered_at + SECOND)
+    assert waits
+
+    ((*_, failing_since, _, _, _, _, stored_at),) = (await all_rows(platform.database))[
+        "server_breaker"
+    ]
+    assert failing_since == stored_at == answered_at
+
+
+async def test_answers_are_stored_only_while_calls_of_the_server_fail(
+    platform: Platform, acme: Tenant
+) -> None:
+    accounts = [await platform.add_account(acme.workspace, posts=4) for _ in range(2)]
+    breakers = platform.breakers(NOW)
+    claimed = [each for each in await platform.claim() if each.account.id == accounts[0]]
+    await platform.succeed(claimed[0])
+    assert (await stored_breakers(platform))["server_breaker"] == []
+    await platform.fail(acme.workspace, accounts[1])
+    for each in claimed:
+        await breakers.record_calls(
+            acme.workspace, each.account, each.server, ServerContacts({ORIGIN: None})
+        )
+    ((*_, answered_at),) = (await stored_breakers(platform))["server_breaker"]
+    assert answered_at == NOW
 
 
 async def test_failures_of_two_workspaces_open_the_breaker_of_their_server(
@@ -421,11 +554,13 @@ async def test_failures_of_two_workspaces_open_the_breaker_of_their_server(
     accounts = [await platform.add_account(acme.workspace) for _ in range(2)]
     for account in accounts:
         await platform.fail(acme.workspace, account)
-    assert await platform.fail(other, await platform.add_account(other))
+    failed_once = await platform.add_account(other)
+    assert not await platform.fail(other, failed_once)
+    assert await platform.fail(other, failed_once)
 
     assert await platform.open_counts() == OpenBreakers(accounts=0, servers=1)
     stored = (await all_rows(platform.database))["server_breaker"]
-    assert stored == [(MASTODON, ORIGIN, 1, NOW, NOW, True, NOW + WAIT, 0)]
+    assert stored == [(MASTODON, ORIGIN, 1, NOW, NOW, True, NOW + WAIT, 0, None)]
 
 
 @pytest.mark.parametrize(("live", "servers"), [(["worker-1"], 1), (["worker-1", "worker-2"], 0)])
@@ -445,6 +580,50 @@ async def test_connections_of_one_worker_count_only_without_another_worker(
         failure=ServerFailure.UNREACHABLE,
     )
     assert (await platform.open_counts()).servers == 1
+
+
+async def test_first_answer_to_an_account_does_not_end_an_outage_of_several_workspaces(
+    platform: Platform, acme: Tenant
+) -> None:
+    other = await add_workspace(platform.database)
+    for _ in range(2):
+        await platform.fail(other, await platform.add_account(other, posts=0))
+        await platform.fail(acme.workspace, await platform.add_account(acme.workspace, posts=0))
+    new = await platform.add_account(acme.workspace, posts=2)
+    (claimed,) = await platform.claim(limit=1)
+    await platform.succeed(claimed, now=NOW + MINUTE)
+    assert claimed.account.id == new
+    (stored,) = (await stored_breakers(platform))["server_breaker"]
+    assert stored[2:] == (1, NOW, NOW, True, NOW + WAIT, 0, NOW + MINUTE)
+
+
+async def test_recovery_of_a_server_closes_no_breaker_that_opened_before_the_outage(
+    platform: Platform, acme: Tenant
+) -> None:
+    broken = await platform.add_account(acme.workspace, posts=0)
+    await platform.fail(acme.workspace, broken, 3, now=NOW - MINUTE)
+    accounts = [await platform.add_account(acme.workspace, posts=2) for _ in range(3)]
+    (claimed,) = await platform.claim(limit=1)
+    await platform.succeed(claimed, now=NOW - SECOND)
+    for account in accounts:
+        await platform.fail(acme.workspace, account, 3)
+    assert await platform.open_counts() == OpenBreakers(accounts=3, servers=1)
+    (probe,) = await platform.claim(NOW + WAIT)
+    await platform.succeed(probe, now=NOW + WAIT)
+    outages = await list_outages(acme.database.reader(acme.workspace), NOW)
+    assert [each.account_ids for each in outages] == [[broken]]
+
+
+async def test_opening_is_logged_once(platform: Platform, acme: Tenant) -> None:
+    accounts = [await platform.add_account(acme.workspace) for _ in range(8)]
+    for account in accounts[:2]:
+        await platform.fail(acme.workspace, account)
+    with capture_logs() as logs:
+        await asyncio.gather(*(platform.fail(acme.workspace, each) for each in accounts[2:]))
+        (probe,) = await platform.claim(NOW + WAIT)
+        await platform.succeed(probe, now=NOW + WAIT)
+    events = [each["event"] for each in logs]
+    assert events == ["server breaker opened", "server breaker closed"]
 
 
 async def test_connections_count_for_the_server_only_by_the_workers_without_one(
@@ -503,19 +682,54 @@ async def failed_posts(
     return [(each.status, each.outcome, each.attempts, each.error_code) for each in states]
 
 
+async def add_outage(
+    platform: Platform,
+    workspace: WorkspaceId,
+    account: AccountId,
+    *,
+    since: datetime,
+    last_failed_at: datetime = NOW - MINUTE,
+    origin: str = ORIGIN,
+) -> None:
+    """Open the breaker of an account, whose next probe is due now."""
+    breaker = account_breaker(
+        workspace,
+        account,
+        since=since,
+        last_failed_at=last_failed_at,
+        next_probe_at=NOW,
+        origin=origin,
+    )
+    await platform.database.write_all_workspaces(lambda session: insert_objects(session, breaker))
+
+
+@pytest.mark.parametrize(
+    ("since", "last_failed_at"),
+    [(NOW - DAY + SECOND, NOW), (NOW - 2 * DAY, NOW - FAILURE_WINDOW)],
+    ids=["shorter", "not probed"],
+)
+async def test_late_post_does_not_fail_unless_its_server_was_tried_for_a_day(
+    platform: Platform, acme: Tenant, since: datetime, last_failed_at: datetime
+) -> None:
+    """For instance, no worker has run for two days."""
+    account = await platform.add_account(acme.workspace, due_at=NOW - 2 * DAY)
+    await add_outage(platform, acme.workspace, account, since=since, last_failed_at=last_failed_at)
+    await fail_after_outages(acme.database, NOW, DEFAULT_POLICIES)
+    assert await platform.claimed_accounts() == {account: 1}
+
+
 @pytest.mark.parametrize("by_maintenance", [True, False])
 async def test_post_fails_after_a_day_of_waiting_without_an_attempt(
     platform: Platform, acme: Tenant, by_maintenance: bool
 ) -> None:
     account = await platform.add_account(acme.workspace, posts=0)
-    day = timedelta(days=1)
     states = (
-        queued(NOW - day),
-        replace(queued(NOW - 3 * day), round_started_at=NOW - HOUR, claimable_at=NOW - HOUR),
-        waiting_for_retry(DUE, due_at=NOW - day),
+        queued(NOW - DAY),
+        replace(queued(NOW - 3 * DAY), round_started_at=NOW - HOUR, claimable_at=NOW - HOUR),
+        waiting_for_retry(DUE, due_at=NOW - DAY),
     )
     posts = [(await add_post(acme.database, acme.workspace, {account: each})).id for each in states]
-    await platform.fail(acme.workspace, account, 3, now=NOW - HOUR)
+    await add_outage(platform, acme.workspace, account, since=NOW - DAY)
     before = await failed_posts(acme, posts)
     if by_maintenance:
         await fail_after_outages(acme.database, NOW - SECOND, DEFAULT_POLICIES)
@@ -540,7 +754,7 @@ async def test_post_fails_after_a_day_of_waiting_without_an_attempt(
     }
     (state, *_) = await destination_states(acme.database, acme.workspace, posts[0])
     assert (state.error, state.error_category, state.not_sent) == (
-        "social.example has not answered since 2026-04-15 14:00 UTC. The post was not sent within 24"
+        "social.example has not answered since 2026-04-14 15:00 UTC. The post was not sent within 24"
         " hours.",
         ErrorCategory.TRANSIENT,
         True,
@@ -560,9 +774,11 @@ async def test_accounts_with_a_longer_wait_do_not_delay_the_failures_of_others(
     waiting.append(await bluesky.add_account(acme.workspace, posts=0))
     posts = []
     for number, account in enumerate(waiting):
-        await platform.fail(acme.workspace, account, 3, origin=f"https://{number}.example")
-        post = await add_post(acme.database, acme.workspace, {account: queued(NOW - 30 * HOUR)})
+        post = await add_post(acme.database, acme.workspace, {account: queued(NOW - 3 * DAY)})
         posts.append(post.id)
+        since = NOW - (30 if number < MAX_TRANSACTIONS_PER_RUN else 24) * HOUR
+        origin = f"https://{number}.example"
+        await add_outage(platform, acme.workspace, account, since=since, origin=origin)
 
     await fail_after_outages(acme.database, NOW, policies)
     states = await destination_states(acme.database, acme.workspace, *posts)
@@ -570,7 +786,7 @@ async def test_accounts_with_a_longer_wait_do_not_delay_the_failures_of_others(
         *[DestinationStatus.QUEUED] * MAX_TRANSACTIONS_PER_RUN,
         DestinationStatus.FAILED,
     ]
-    await fail_after_outages(acme.database, NOW + 18 * HOUR, policies)
+    await fail_after_outages(acme.database, NOW, DEFAULT_POLICIES)
     states = await destination_states(acme.database, acme.workspace, *posts)
     assert {each.status for each in states} == {DestinationStatus.FAILED}
 
@@ -579,7 +795,7 @@ async def test_closed_breaker_of_a_server_is_pruned(platform: Platform, acme: Te
     await open_server(platform, acme.workspace)
     await prune_breakers(platform.database, NOW + HOUR)
     (probe,) = await platform.claim(NOW + WAIT)
-    await platform.succeed(acme.workspace, probe, now=NOW + WAIT)
+    await platform.succeed(probe, now=NOW + WAIT)
     await prune_breakers(platform.database, NOW + WAIT + 5 * MINUTE)
     assert len((await all_rows(platform.database))["server_breaker"]) == 1
     await prune_breakers(platform.database, NOW + WAIT + 6 * MINUTE)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from itertools import repeat
 
 import pytest
 from structlog.testing import capture_logs
@@ -14,6 +15,7 @@ from app.domain.accounts import AccountPublisher
 from app.domain.circuit_breakers import ServerFailure
 from app.domain.ids import WorkspaceId
 from app.outbound.client import OutboundClient
+from app.platforms.server_contacts import ServerContacts
 from app.services.circuit_breakers import CircuitBreakers
 from app.worker.connectivity import Connectivity, reach_server
 from tests.clients import Tenant
@@ -66,11 +68,9 @@ class Network:
                 publisher=AccountPublisher.MASTODON,
             )
             account = (await load_accounts(self.database.reader(workspace), [id_]))[id_]
-            await breakers.record_success(workspace, account, None, origin)
-            for _ in range(failures):
-                await breakers.record_failure(
-                    workspace, account, None, origin, ServerFailure.NO_ANSWER
-                )
+            for result in (None, *repeat(ServerFailure.NO_ANSWER, failures)):
+                contacts = ServerContacts({origin: result})
+                await breakers.record_calls(workspace, account, None, contacts)
 
 
 @pytest.fixture

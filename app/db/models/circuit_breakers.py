@@ -41,6 +41,14 @@ class AccountBreaker(Base):
         ),
         # Failing accounts: those on a server, those with an open breaker, and those to prune.
         partial_index("ix_account_breaker_failing", "account_id", where="failures > 0"),
+        # Accounts that renew their access on a server.
+        partial_index(
+            "ix_account_breaker_login_origin",
+            "publisher",
+            "login_origin",
+            "workspace_id",
+            where="login_origin IS NOT NULL",
+        ),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -54,6 +62,8 @@ class AccountBreaker(Base):
     publisher: Mapped[AccountPublisher]
     origin: Mapped[str | None]
     """Server of the last call; NULL for a publisher of the user's own."""
+    login_origin: Mapped[str | None]
+    """Server that renewed the access of the account last; NULL if no other one did."""
     failure: Mapped[ServerFailure | None]
     """Way in which the last failed call failed."""
     worker: Mapped[str | None]
@@ -65,8 +75,8 @@ class AccountBreaker(Base):
 class ServerBreaker(Base):
     """Circuit breaker of a server that accounts of all workspaces share; has no data of a workspace.
 
-    Statements inside a workspace may read it. The columns after the key are those of
-    `domain.circuit_breakers.Breaker`.
+    Statements inside a workspace may read it. The first six columns after the key are those
+    of `domain.circuit_breakers.Breaker`.
     """
 
     __tablename__ = "server_breaker"
@@ -83,6 +93,8 @@ class ServerBreaker(Base):
     is_open: Mapped[bool]
     open_until: Mapped[datetime | None]
     failed_probes: Mapped[int]
+    answered_at: Mapped[datetime | None]
+    """Time of an answer while the calls of some accounts failed."""
 
 
 class LiveWorker(Base):

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from typing import NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    union,
     update,
 )
 from sqlalchemy.orm import InstrumentedAttribute
@@ -37,6 +39,7 @@ from app.db.models import (
 )
 from app.domain.accounts import AccountPublisher
 from app.domain.circuit_breakers import (
+    FAILURE_WINDOW,
     Breaker,
     FailingAccount,
     OpenBreakers,
@@ -55,6 +58,8 @@ class AccountBreakerRecord:
     publisher: AccountPublisher
     origin: str | None
     """None for a publisher of the user's own."""
+    login_origin: str | None = None
+    """Server that renewed the access of the account last; None if no other one did."""
     failure: ServerFailure | None = None
     """Way in which the last failed call failed, with its worker; None after a success."""
     worker: str | None = None
@@ -228,10 +233,20 @@ _BEGIN_SERVER_PROBE = AllWorkspacesStatement(
 )
 
 
-async def find_server_breaker(reader: AllWorkspacesReader, server: ServerKey) -> Breaker | None:
+class ServerBreakerRecord(NamedTuple):
+    """Breaker of a server, with its last stored answer."""
+
+    breaker: Breaker
+    answered_at: datetime | None
+    """Time of an answer while the calls of some accounts failed; None before one."""
+
+
+async def find_server_breaker(
+    reader: AllWorkspacesReader, server: ServerKey
+) -> ServerBreakerRecord | None:
     """Return the breaker of a server; None if it has none."""
     row = await reader.first(_FIND_SERVER, **_key(server))
-    return None if row is None else _to_breaker(row)
+    return None if row is None else ServerBreakerRecord(_to_breaker(row), row.answered_at)
 
 
 async def lock_server_breaker(
@@ -242,9 +257,9 @@ async def lock_server_breaker(
     return None if row is None else _to_breaker(row)
 
 
-_SELECT_SERVER = select(*(getattr(ServerBreaker, name) for name in _BREAKER_COLUMNS)).where(
-    _OF_SERVER
-)
+_SELECT_SERVER = select(
+    *(getattr(ServerBreaker, name) for name in _BREAKER_COLUMNS), ServerBreaker.answered_at
+).where(_OF_SERVER)
 _FIND_SERVER = AllWorkspacesStatement(_SELECT_SERVER, reason="servers belong to no workspace")
 _LOCK_SERVER = AllWorkspacesStatement(
     _SELECT_SERVER.with_for_update(), reason="servers belong to no workspace"
@@ -254,11 +269,12 @@ _LOCK_SERVER = AllWorkspacesStatement(
 async def save_server_breaker(
     session: AllWorkspacesWriteSession, server: ServerKey, breaker: Breaker
 ) -> None:
-    """Insert or replace the breaker of a server."""
+    """Insert or replace the breaker of a server; its last stored answer stays."""
     await session.rows(
         _save_server_statement(is_sqlite=session.is_sqlite),
         **server._asdict(),
         **values_of(breaker, _BREAKER_COLUMNS),
+        answered_at=None,
     )
 
 
@@ -268,6 +284,27 @@ def _save_server_statement(*, is_sqlite: bool) -> AllWorkspacesStatement:
     upsert = insert.on_conflict_do_update(
         index_elements=["publisher", "origin"],
         set_={name: insert.excluded[name] for name in _BREAKER_COLUMNS},
+    )
+    return AllWorkspacesStatement(upsert, reason="servers belong to no workspace")
+
+
+async def record_server_answer(
+    session: AllWorkspacesWriteSession, server: ServerKey, now: datetime
+) -> None:
+    """Store that a server has answered, also before it has a breaker."""
+    await session.rows(
+        _record_answer_statement(is_sqlite=session.is_sqlite),
+        **server._asdict(),
+        **values_of(Breaker(), _BREAKER_COLUMNS),
+        answered_at=now,
+    )
+
+
+@cache
+def _record_answer_statement(*, is_sqlite: bool) -> AllWorkspacesStatement:
+    insert = insert_with_on_conflict(ServerBreaker, is_sqlite=is_sqlite)
+    upsert = insert.on_conflict_do_update(
+        index_elements=["publisher", "origin"], set_={"answered_at": insert.excluded["answered_at"]}
     )
     return AllWorkspacesStatement(upsert, reason="servers belong to no workspace")
 
@@ -290,6 +327,7 @@ _ON_OPEN_SERVERS = Statement(
         AccountBreaker.publisher,
         AccountBreaker.origin,
         ServerBreaker.failing_since,
+        ServerBreaker.last_failed_at,
         ServerBreaker.open_until,
     )
     .join(ServerBreaker, _OF_ACCOUNT)
@@ -304,6 +342,7 @@ _OPEN_ACCOUNTS = Statement(
         AccountBreaker.publisher,
         AccountBreaker.origin,
         AccountBreaker.failing_since,
+        AccountBreaker.last_failed_at,
         AccountBreaker.open_until,
     )
     .join(Account, BREAKER_JOIN)
@@ -328,25 +367,44 @@ async def accounts_waiting_for_servers(
     """Return workspace and id of accounts on which something has waited too long for a server.
 
     Those of a platform; None for all platforms but `other_platforms`. `started_until` is the latest start of
-    the round of what has waited too long. Reads all accounts on which a worker has published, and what is due
-    on those that wait, by ix_destination_account_claimable.
+    the outage, and of the round of what has waited too long. Leaves out servers that were not called lately:
+    no worker may have run. Reads all accounts on which a worker has published, and what is due on those that
+    wait, by ix_destination_account_claimable.
     """
-    values = {"now": now, "started_until": started_until, "limit": limit}
+    values = {
+        "now": now,
+        "started_until": started_until,
+        "since": now - FAILURE_WINDOW,
+        "limit": limit,
+    }
     if platform is None:
         return await reader.rows(_WAITING_ON_OTHERS, platforms=[*other_platforms], **values)
     return await reader.rows(_WAITING_ON_PLATFORM, platforms=[platform], **values)
 
 
+_STARTED_UNTIL = bindparam("started_until", type_=UtcDateTime())
 _IS_LONG_DUE = and_(
-    Destination.claimable_at <= _NOW,
-    Destination.round_started_at <= bindparam("started_until", type_=UtcDateTime()),
+    Destination.claimable_at <= _NOW, Destination.round_started_at <= _STARTED_UNTIL
+)
+
+
+def _is_long_open(breaker: type[AccountBreaker | ServerBreaker]) -> ColumnElement[bool]:
+    return and_(
+        breaker.is_open.is_(True),
+        breaker.failing_since <= _STARTED_UNTIL,
+        breaker.last_failed_at > _SINCE,
+    )
+
+
+_SERVER_IS_LONG_OPEN = (
+    exists().where(_OF_ACCOUNT, _is_long_open(ServerBreaker)).correlate(AccountBreaker)
 )
 _IS_ON_PLATFORM = any_of(Account.platform, "platforms")
 _WAITING = (
     select(Account.workspace_id, Account.id)
     .join(AccountBreaker, BREAKER_JOIN)
     .where(
-        or_(AccountBreaker.is_open.is_(True), SERVER_IS_OPEN),
+        or_(_SERVER_IS_LONG_OPEN, and_(_is_long_open(AccountBreaker), ~SERVER_IS_OPEN)),
         exists().where(ACCOUNT_JOIN, _IS_LONG_DUE).correlate(Account),
     )
     .limit(bindparam("limit"))
@@ -378,15 +436,22 @@ _WAITING_POSTS = Statement(
 
 
 async def close_breakers_on_server(
-    session: AllWorkspacesWriteSession, server: ServerKey, now: datetime
+    session: AllWorkspacesWriteSession,
+    server: ServerKey,
+    now: datetime,
+    *,
+    since: datetime | None,
 ) -> None:
-    """Close the breakers of all accounts on a server that answers again."""
-    await session.rows(_CLOSE_ON_SERVER, **_key(server), now=now)
+    """Close the breakers of accounts on a server that answers again, of those that failed since a time.
+
+    The others failed before the server did, and have another cause.
+    """
+    await session.rows(_CLOSE_ON_SERVER, **_key(server), now=now, since=since)
 
 
 _CLOSE_ON_SERVER = AllWorkspacesStatement(
     update(AccountBreaker)
-    .where(_ON_SERVER, AccountBreaker.failures > 0)
+    .where(_ON_SERVER, AccountBreaker.failures > 0, AccountBreaker.failing_since >= _SINCE)
     .values(
         failures=0,
         failing_since=None,
@@ -405,7 +470,7 @@ _CLOSE_ON_SERVER = AllWorkspacesStatement(
 async def failing_accounts(
     reader: AllWorkspacesReader, server: ServerKey, since: datetime
 ) -> list[FailingAccount]:
-    """Return the accounts of all workspaces whose last call of a server failed after a time.
+    """Return the accounts of all workspaces whose last call of a server failed since a time.
 
     Served by ix_account_breaker_origin.
     """
@@ -416,6 +481,7 @@ async def failing_accounts(
             AccountId(row.account_id),
             row.failure,
             row.failures,
+            row.failing_since,
             row.worker,
             row.is_of_several_workers,
         )
@@ -429,24 +495,36 @@ _FAILING = AllWorkspacesStatement(
         AccountBreaker.account_id,
         AccountBreaker.failure,
         AccountBreaker.failures,
+        AccountBreaker.failing_since,
         AccountBreaker.worker,
         AccountBreaker.is_of_several_workers,
     ).where(
         _ON_SERVER,
         AccountBreaker.failures > 0,
-        AccountBreaker.last_failed_at > _SINCE,
+        AccountBreaker.last_failed_at >= _SINCE,
     ),
     reason="servers belong to no workspace",
 )
 
 
 async def count_workspaces_on_server(reader: AllWorkspacesReader, server: ServerKey) -> int:
-    """Count the workspaces with an account on a server. Served by ix_account_breaker_origin."""
+    """Count the workspaces with an account that calls a server, also only to renew its access.
+
+    Served by ix_account_breaker_origin and ix_account_breaker_login_origin.
+    """
     return await reader.count(_WORKSPACES, **_key(server))
 
 
+_LOGS_IN_ON_SERVER = and_(
+    AccountBreaker.publisher == bindparam("key_publisher"),
+    AccountBreaker.login_origin == bindparam("key_origin"),
+)
+_ON_SERVER_IN_ANY_WAY = union(
+    select(AccountBreaker.workspace_id).where(_ON_SERVER),
+    select(AccountBreaker.workspace_id).where(_LOGS_IN_ON_SERVER),
+).subquery()
 _WORKSPACES = AllWorkspacesStatement(
-    select(func.count(distinct(AccountBreaker.workspace_id))).where(_ON_SERVER),
+    select(func.count()).select_from(_ON_SERVER_IN_ANY_WAY),
     reason="servers belong to no workspace",
 )
 
@@ -555,14 +633,16 @@ _OPEN = AllWorkspacesStatement(
 async def delete_closed_server_breakers(
     session: AllWorkspacesWriteSession, before: datetime
 ) -> None:
-    """Delete the breakers of servers that closed before a time."""
+    """Delete the breakers of servers that closed before a time, and have no answer stored since."""
     await session.rows(_DELETE_CLOSED, before=before)
 
 
+_BEFORE = bindparam("before", type_=UtcDateTime())
 _DELETE_CLOSED = AllWorkspacesStatement(
     delete(ServerBreaker).where(
         ServerBreaker.is_open.is_(False),
-        ServerBreaker.open_until < bindparam("before", type_=UtcDateTime()),
+        or_(ServerBreaker.open_until.is_(None), ServerBreaker.open_until < _BEFORE),
+        or_(ServerBreaker.answered_at.is_(None), ServerBreaker.answered_at < _BEFORE),
     ),
     reason="servers belong to no workspace",
 )
@@ -591,9 +671,14 @@ async def outages_by_account_id(
 def outage_of(row: AnyRow) -> ServerOutage | None:
     """Return the open breaker for which an account waits by its row of `waits_by_account_id`."""
     if row.server_is_open:
-        return ServerOutage(row.origin, row.server_failing_since, row.server_open_until)
+        return ServerOutage(
+            row.origin,
+            row.server_failing_since,
+            row.server_last_failed_at,
+            row.server_open_until,
+        )
     if row.is_open:
-        return ServerOutage(row.origin, row.failing_since, row.open_until)
+        return ServerOutage(row.origin, row.failing_since, row.last_failed_at, row.open_until)
     return None
 
 
@@ -614,10 +699,12 @@ _WAITS = Statement(
         AccountPause.paused_until,
         AccountBreaker.origin,
         AccountBreaker.failing_since,
+        AccountBreaker.last_failed_at,
         AccountBreaker.is_open,
         AccountBreaker.open_until,
         SERVER_IS_OPEN.label("server_is_open"),
         _of_server(ServerBreaker.failing_since),
+        _of_server(ServerBreaker.last_failed_at),
         _of_server(ServerBreaker.open_until),
     )
     .outerjoin(

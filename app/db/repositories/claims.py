@@ -223,6 +223,7 @@ def _to_server(row: AnyRow) -> AccountServer | None:
     key = None if row.origin is None else ServerKey(row.publisher, row.origin)
     return AccountServer(
         key,
+        login_origin=row.login_origin,
         is_failing=row.failures > 0,
         account_is_open=row.is_open,
         server_is_open=bool(row.server_is_open),
@@ -251,6 +252,7 @@ def _select_accounts(
             Account.id,
             AccountBreaker.publisher,
             AccountBreaker.origin,
+            AccountBreaker.login_origin,
             AccountBreaker.failures,
             AccountBreaker.is_open,
             SERVER_IS_OPEN.label("server_is_open"),
