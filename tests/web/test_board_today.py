@@ -1,5 +1,6 @@
 """The first page of the board in Chromium: failures of today, and accounts that cannot post."""
 
+import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -147,6 +148,9 @@ async def test_server_that_does_not_answer_is_one_sentence_that_leads_to_what_wa
             server_breaker(since=now, next_probe_at=next_probe_at),
         )
         await database.write_all_workspaces(lambda session: insert_objects(session, *rows))
+    # The server reads outages at most once a second, and another client may have read them just before.
+    while not publisher.execute("{ serverOutages { host } }"):  # noqa: ASYNC110 - there is no event
+        await asyncio.sleep(0.1)
     async with open_tab(browser, page_server.url) as tab:
         await tab.open()
         await tab.sign_in(page_server.key)

@@ -229,6 +229,7 @@ async def test_outcome_after_the_last_one_is_shown_also_if_that_was_below_the_po
 ) -> None:
     account_id = publisher.connect("pointed")
     lose(publisher, account_id, "the last one")
+    await expect(card(tab)).to_contain_text("the last one")
     await tab.page.locator(".triage-list li").hover()
     await tab.page.keyboard.press("n")
     await expect(tab.page.locator(".empty")).to_contain_text("Nothing is unknown")
