@@ -15,8 +15,11 @@ from app.outbound.errors import OutboundError
 Reach = Callable[[str], Awaitable[bool]]
 """Function that returns whether a server can be connected to."""
 
-_MAX_SERVERS = 3
-"""Other servers that a worker tries to reach before it takes its own network for interrupted."""
+_MIN_SERVERS, _MAX_SERVERS = 2, 3
+"""Other servers that a worker tries to reach before it takes its own network for interrupted.
+
+A single one may be that of a workspace which turns it off to stop the others.
+"""
 
 _RECENT_SECONDS = 10.0
 """Time for which the last answer of a server, or the last check, is believed."""
@@ -32,7 +35,7 @@ logger = structlog.stdlib.get_logger(__name__)
 class Connectivity:
     """Connectivity of one worker, which claims nothing and opens no breaker while it reaches no server.
 
-    With accounts on a single server only, its failure cannot be distinguished, and is that of the server.
+    With accounts on fewer than three servers, the two cannot be distinguished, and the server is at fault.
     """
 
     def __init__(self, database: Database, reach: Reach, monotonic: Callable[[], float]) -> None:
@@ -62,7 +65,9 @@ class Connectivity:
             others = await other_origins(
                 self._database.all_workspaces, unreachable_origin, limit=_MAX_SERVERS
             )
-            return not others or await self._check([*others, unreachable_origin])
+            if len(others) < _MIN_SERVERS:
+                return True
+            return await self._check([*others, unreachable_origin])
 
     async def may_claim(self) -> bool:
         """Return False while no server can be reached; checks that again at most every ten seconds."""

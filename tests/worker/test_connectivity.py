@@ -92,23 +92,23 @@ async def test_worker_that_reaches_another_server_has_a_network(
 async def test_worker_that_reaches_no_server_may_not_claim_until_it_reaches_one(
     network: Network, acme: Tenant
 ) -> None:
-    await network.add_accounts(acme.workspace, [FIRST, SECOND])
+    await network.add_accounts(acme.workspace, [FIRST, SECOND, THIRD])
     connectivity = network.connectivity()
     with capture_logs() as logs:
         assert not await connectivity.has_network(FIRST)
         network.clock.seconds = 9.9
         assert not await connectivity.may_claim()
-        assert len(network.tried) == 2
+        assert len(network.tried) == 3
         network.clock.seconds = 10
         assert not await connectivity.may_claim()
-        assert len(network.tried) == 4
+        assert len(network.tried) == 6
         network.clock.seconds, network.reachable = 20, {SECOND}
         assert await connectivity.may_claim()
     assert logs == [
         {
             "event": "no server reached, claims stopped",
             "log_level": "error",
-            "servers": [SECOND, FIRST],
+            "servers": [SECOND, THIRD, FIRST],
         },
         {"event": "network available, claims resumed", "log_level": "info"},
     ]
@@ -117,7 +117,7 @@ async def test_worker_that_reaches_no_server_may_not_claim_until_it_reaches_one(
 async def test_recent_answer_of_another_server_shows_the_network(
     network: Network, acme: Tenant
 ) -> None:
-    await network.add_accounts(acme.workspace, [FIRST, SECOND])
+    await network.add_accounts(acme.workspace, [FIRST, SECOND, THIRD])
     connectivity = network.connectivity()
     connectivity.record_answer(FIRST)
     connectivity.record_answer(SECOND)
@@ -130,7 +130,7 @@ async def test_recent_answer_of_another_server_shows_the_network(
 async def test_answer_of_the_server_itself_does_not_show_the_network(
     network: Network, acme: Tenant
 ) -> None:
-    await network.add_accounts(acme.workspace, [FIRST, SECOND])
+    await network.add_accounts(acme.workspace, [FIRST, SECOND, THIRD])
     connectivity = network.connectivity()
     connectivity.record_answer(FIRST)
     assert not await connectivity.has_network(FIRST)
@@ -146,11 +146,12 @@ async def test_many_failures_at_once_cause_one_check(network: Network, acme: Ten
 
 
 @pytest.mark.parametrize("failures", [0, 1])
-async def test_worker_with_accounts_on_a_single_working_server_has_a_network(
+async def test_worker_with_accounts_on_two_working_servers_has_a_network(
     network: Network, acme: Tenant, failures: int
 ) -> None:
-    await network.add_accounts(acme.workspace, [FIRST])
-    await network.add_accounts(acme.workspace, [SECOND] * failures, failures=1)
+    """The second may be that of a workspace which turns it off."""
+    await network.add_accounts(acme.workspace, [FIRST, SECOND])
+    await network.add_accounts(acme.workspace, [THIRD] * failures, failures=1)
     assert await network.connectivity().has_network(FIRST)
     assert network.tried == []
 
