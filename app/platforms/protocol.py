@@ -1,5 +1,6 @@
 """The protocol of platform adapters, with their requests and errors."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
@@ -108,6 +109,17 @@ TOKEN_PATTERN = r"^[!-~]+\Z"
 
 A line break that was copied with a token, for example, would make the header invalid.
 """
+
+_ORIGIN = re.compile(r"https?://[^\s/?#@\\]+", re.IGNORECASE)
+
+
+def parse_origin(url: str) -> str | None:
+    """Return the URL of a server without blanks and its final slash; None if it has more than an origin.
+
+    A path would let an account decide how a server that it shares with others answers.
+    """
+    origin = url.strip().removesuffix("/")
+    return origin if _ORIGIN.fullmatch(origin) else None
 
 
 class Credentials(Protocol):

@@ -26,6 +26,7 @@ from app.platforms.protocol import (
     NotPublished,
     OutcomeUnknown,
     credentials_error,
+    parse_origin,
 )
 from app.platforms.responses import convert_unknown_outcome, redact_errors
 
@@ -197,8 +198,14 @@ def parse_credentials(values: CredentialValues) -> BlueskyCredentials:
             "The credentials of the account must have the strings identifier and appPassword, and may"
             " have the URL service. Connect the account again.",
         ) from None
+    service = parse_origin(credentials.service)
+    if service is None:
+        raise credentials_error(
+            "service of the credentials must be the URL of a server without a path, such as"
+            " https://bsky.social. Connect the account again."
+        )
     return msgspec.structs.replace(
-        credentials, identifier=_clean_identifier(credentials.identifier)
+        credentials, identifier=_clean_identifier(credentials.identifier), service=service
     )
 
 
@@ -237,10 +244,12 @@ def _clean_identifier(identifier: str) -> str:
 
 
 def _to_session(answer: Mapping[str, Any], current: BlueskyCredentials) -> BlueskySession:
-    """Return the session of an answer. Without a DID document, the account's server is the last one."""
+    """Return the session of an answer. Without a DID document, the account's server is the last one.
+
+    The URL of the server in the document must have no path: https://atproto.com/specs/did.
+    """
+    pds = parse_origin(str(pds_of_answer(answer) or current.last_pds))
     try:
-        return msgspec.convert(
-            {**answer, "pds": pds_of_answer(answer) or current.last_pds}, BlueskySession
-        )
+        return msgspec.convert({**answer, "pds": pds}, BlueskySession)
     except msgspec.ValidationError:
         raise OutcomeUnknown("The server's answer has no complete session.") from None

@@ -22,6 +22,7 @@ from app.platforms.protocol import (
     OutcomeUnknown,
     PlatformCallError,
     credentials_error,
+    parse_origin,
 )
 from app.platforms.responses import (
     RefusalReader,
@@ -48,8 +49,6 @@ _MAX_PAGES = 50
 
 _SNAC_PAGE_SIZE = 256
 """Statuses of snac's only page, which it returns for any `limit` and `max_id`."""
-
-_ORIGIN = re.compile(r"https?://[^\s/?#@\\]+", re.IGNORECASE)
 
 T = TypeVar("T")
 
@@ -204,12 +203,6 @@ class MastodonApi:
                     rate_limit=rate_limit,
                 )
             )
-
-
-def parse_origin(instance: str) -> str | None:
-    """Return the URL of an instance without its final slash; None if it is not one without a path."""
-    origin = instance.strip().removesuffix("/")
-    return origin if _ORIGIN.fullmatch(origin) else None
 
 
 def _read_entity(response: OutboundResponse) -> Mapping[str, Any]:

@@ -9,8 +9,7 @@ from urllib.parse import urlencode
 
 from app.domain.destinations import ErrorCategory
 from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
-from app.platforms.mastodon.api import parse_origin
-from app.platforms.protocol import CredentialValues, NotPublished
+from app.platforms.protocol import CredentialValues, NotPublished, parse_origin
 from app.platforms.responses import (
     convert_unknown_outcome,
     invalid_member_error,
