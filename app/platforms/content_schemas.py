@@ -4,6 +4,7 @@ A schema is closed: whatever it does not have is refused, because the platform w
 texts and images are checked by `content_checks`.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,6 +26,9 @@ from app.domain.validation.text import closest_name, validate_text
 
 _MAX_LANGUAGE_LENGTH = 35
 """Characters of a language tag, RFC 5646, section 4.4.1."""
+
+_LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
+"""Language and subtags, RFC 5646, section 2.1, without private and grandfathered tags."""
 
 _MAX_LANGUAGES = 3
 """Languages of a post on Bluesky, `langs` in its schema `feed/post.json`."""
@@ -253,8 +257,21 @@ def _read_languages(reader: ObjectReader, name: str) -> list[str] | None:
     if tags is not None and len(tags) > _MAX_LANGUAGES:
         raise reader.error(name, f"has {len(tags)} entries; at most {_MAX_LANGUAGES} are allowed")
     for index, tag in enumerate(tags or ()):
-        validate_text(tag, f"{reader.path}{name}[{index}]", max_length=_MAX_LANGUAGE_LENGTH)
+        _check_language(reader, f"{name}[{index}]", tag)
     return tags
+
+
+def _read_language(reader: ObjectReader, name: str) -> str | None:
+    tag = reader.string(name)
+    if tag is not None:
+        _check_language(reader, name, tag)
+    return tag
+
+
+def _check_language(reader: ObjectReader, name: str, tag: str) -> None:
+    validate_text(tag, f"{reader.path}{name}", max_length=_MAX_LANGUAGE_LENGTH)
+    if not _LANGUAGE_TAG.fullmatch(tag):
+        raise reader.error(name, "must be a language tag, such as en or pt-BR")
 
 
 def _read_media_url(reader: ObjectReader, name: str) -> str:
@@ -296,7 +313,11 @@ MASTODON_CONTENT = ContentSchema(
         _choice("visibility", Visibility, "audience; by default that of the account"),
         _text("spoiler_text", MAX_CONTENT_LENGTH, "content warning, a text"),
         _flag("sensitive", "hides the images until a reader wants to see them"),
-        _text("language", _MAX_LANGUAGE_LENGTH, "language of the text, a language tag"),
+        Member(
+            name="language",
+            description="language of the text, a language tag",
+            read=_read_language,
+        ),
     ),
     media_members=_IMAGE_MEMBERS,
 )

@@ -136,6 +136,7 @@ class MutationHandler:
         call = self.operation.build_call(rest_request)
         context.implicit_idempotency_key = call.implicit_idempotency_key
         context.rejected_posts = call.rejected_posts
+        context.unknown_members = call.unknown_members
         variables = {"input": call.input}
         executed = await self.service.execute(context, self.operation.document, variables)
         now = self.clock()

@@ -63,6 +63,8 @@ class DocumentCall:
     implicit_idempotency_key: IdempotencyKey | None = None
     rejected_posts: Mapping[int, InvalidInput] = field(default_factory=dict)
     """Posts of a bulk request that variables cannot express, by index in the request."""
+    unknown_members: Mapping[int, InvalidInput] = field(default_factory=dict)
+    """Errors of members that posts do not have, by the index of the post; 0 for a single post."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
 """POST, PATCH and DELETE of `/posts…`: create, edit, schedule and delete posts.
 
 The kinds of body members are checked here, under their REST names; the domain validates their values.
-Unknown members are ignored, as are members that only responses have: a post that was read may be sent
-back.
+Members that only responses have are ignored: a post that was read may be sent back. Other members are
+refused if the worker publishes the post, because they may be misspelt settings, and ignored otherwise.
 """
+
+from collections.abc import Collection, Mapping
 
 from app.domain.errors import InvalidFieldName, InvalidInput, NotFound
 from app.domain.post_commands import check_post_count
@@ -32,6 +34,20 @@ _POST_FIELDS: InputFields = {
     "reference": ("reference", ObjectReader.string),
 }
 
+_POST_MEMBERS = (*_POST_FIELDS, "scheduled_for", "scheduled_at", "draft", "publish_now")
+_VERSION_MEMBER = "expected_version"
+_SCHEDULE_MEMBERS = ("scheduled_for", "scheduled_at", "publish_now", "account_ids", _VERSION_MEMBER)
+
+_RESPONSE_MEMBERS = frozenset(
+    {
+        *("id", "post_id", "status", "post_status", "media", "campaign_id", "destinations"),
+        *("created_at", "updated_at", "media_warnings", "accounts_count", "message", "results"),
+        *("post_group_id", "next_steps", "warnings", "content_warnings"),
+        *_POST_MEMBERS,
+    }
+)
+"""Members of posts in all responses, which clients may send back."""
+
 _FRAGMENTS = f"""
 {POST_FRAGMENT}
 {RESULT_FRAGMENT}
@@ -54,7 +70,31 @@ def _create_post_call(rest_request: RestRequest) -> DocumentCall:
     return DocumentCall(
         {**_create_post_input(rest_request.body), "idempotencyKey": key},
         implicit_idempotency_key=rest_request.implicit_idempotency_key(),
+        unknown_members=_unknown_members(_POST_MEMBERS, {0: rest_request.body}),
     )
+
+
+def _check_post_call(rest_request: RestRequest) -> DocumentCall:
+    return DocumentCall(
+        _create_post_input(rest_request.body),
+        unknown_members=_unknown_members(_POST_MEMBERS, {0: rest_request.body}),
+    )
+
+
+def _unknown_members(
+    allowed: Collection[str], bodies: Mapping[int, ObjectReader]
+) -> Mapping[int, InvalidInput]:
+    """Return the errors of bodies with a member that neither requests nor responses have."""
+    errors: dict[int, InvalidInput] = {}
+    for index, body in bodies.items():
+        members = {
+            name: value for name, value in body.members.items() if name not in _RESPONSE_MEMBERS
+        }
+        try:
+            ObjectReader(members, body.path).forbid_unknown(allowed)
+        except InvalidInput as error:
+            errors[index] = error
+    return errors
 
 
 def _create_post_input(body: ObjectReader) -> JsonObject:
@@ -136,18 +176,21 @@ def _create_posts_call(rest_request: RestRequest) -> DocumentCall:
         )
     check_post_count(len(entries))
     posts: list[JsonObject] = []
+    bodies: dict[int, ObjectReader] = {}
     rejected: dict[int, InvalidInput] = {}
     for index, entry in enumerate(entries):
         try:
             if not isinstance(entry, dict):
                 raise InvalidInput("A post must be an object.")
-            posts.append(_create_post_input(ObjectReader(entry)))
+            bodies[index] = ObjectReader(entry)
+            posts.append(_create_post_input(bodies[index]))
         except InvalidInput as error:
             rejected[index] = error
     return DocumentCall(
         {"posts": posts, "idempotencyKey": rest_request.idempotency_key},
         implicit_idempotency_key=rest_request.implicit_idempotency_key(),
         rejected_posts=rejected,
+        unknown_members=_unknown_members(_POST_MEMBERS, bodies),
     )
 
 
@@ -192,7 +235,8 @@ def _update_post_call(rest_request: RestRequest) -> DocumentCall:
             **read_input_fields(body, body.members, _POST_FIELDS),
             **_schedule_fields(body),
             **_post_reference(rest_request),
-        }
+        },
+        unknown_members=_unknown_members((*_POST_FIELDS, *_SCHEDULE_MEMBERS), {0: body}),
     )
 
 
@@ -208,7 +252,8 @@ def _schedule_post_call(rest_request: RestRequest) -> DocumentCall:
             **_schedule_fields(body),
             "accountIds": body.account_ids("account_ids"),
             **_post_reference(rest_request),
-        }
+        },
+        unknown_members=_unknown_members(_SCHEDULE_MEMBERS, {0: body}),
     )
 
 
@@ -230,7 +275,7 @@ def _delete_post_data(result: DocumentResult) -> JsonObject:
 def _post_reference(rest_request: RestRequest) -> JsonObject:
     return {
         "postId": parse_post_id(rest_request.request),
-        "expectedVersion": rest_request.body.whole_number("expected_version", 1, MAX_INT32),
+        "expectedVersion": rest_request.body.whole_number(_VERSION_MEMBER, 1, MAX_INT32),
         "idempotencyKey": rest_request.idempotency_key,
     }
 
@@ -355,7 +400,7 @@ fragment Refusal on PostRefusal {
   field
 }
 """,
-    lambda rest_request: DocumentCall(_create_post_input(rest_request.body)),
+    _check_post_call,
     lambda result: _post_check_data(result.require("checkPost")),
 )
 

@@ -45,11 +45,15 @@ async def check_post(
     database: Database,
     workspace_id: WorkspaceId,
     new_post: NewPost,
+    unknown_member: InvalidInput | None,
     *,
     new_id: IdFactory,
     clock: Clock,
 ) -> PostCheck:
-    """Return what `create_post` would refuse, and the warnings that it would return. Stores nothing."""
+    """Return what `create_post` would refuse, and the warnings that it would return. Stores nothing.
+
+    `unknown_member` is the error of a member of the request that posts do not have, as for `create_post`.
+    """
     reader, now = database.reader(workspace_id), clock()
     try:
         await compute(post_commands.check_new_post, new_post)
@@ -61,7 +65,8 @@ async def check_post(
         return PostCheck([error], [])
     copied = {} if new_post.copy_of is None else await load_posts(reader, [new_post.copy_of])
     platforms = await load_account_platforms(reader, [post])
-    errors = await compute(refusals, post, next(iter(copied.values()), None), platforms)
+    copy = next(iter(copied.values()), None)
+    errors = await compute(refusals, post, copy, platforms, unknown_member)
     warnings = await compute(find_warnings, post, accounts, now, ContentChecks())
     checks = await compute(_check_accounts, post, errors, warnings, platforms)
     return PostCheck(errors, checks)

@@ -58,26 +58,39 @@ async def load_account_platforms(reader: Reader, posts: Iterable[Post]) -> Colle
 
 
 def check_contents(
-    post: Post, stored: Post | None, platforms: Collection[str], now: datetime
+    post: Post,
+    stored: Post | None,
+    platforms: Collection[str],
+    unknown_member: InvalidInput | None,
+    now: datetime,
 ) -> Post:
-    """Return a post to save with its content errors; raises InvalidInput for a part that does not fit.
-
-    `stored` is the post before the change, or the one of which this is a copy. A part that does not fit there
-    either is accepted, unless a draft is submitted or the post gets another account with a schema.
-    """
-    for error in refusals(post, stored, platforms):
+    """Return a post to save with its content errors; raises the first error of `refusals`."""
+    for error in refusals(post, stored, platforms, unknown_member):
         raise error
     return with_content_errors(post, platforms, now)
 
 
-def refusals(post: Post, stored: Post | None, platforms: Collection[str]) -> list[InvalidInput]:
-    """Return the errors for which `check_contents` does not accept a post."""
+def refusals(
+    post: Post,
+    stored: Post | None,
+    platforms: Collection[str],
+    unknown_member: InvalidInput | None,
+) -> list[InvalidInput]:
+    """Return the errors of what does not fit the schemas of the platforms of a post.
+
+    `stored` is the post before the change, or the one of which this is a copy. A part that does not fit there
+    either is accepted, unless a draft is submitted or the post gets another account with a schema.
+    `unknown_member` is the error of a member of the request that posts do not have: where there is a schema,
+    it may be a misspelt setting.
+    """
     accepted = [] if stored is None else _accepted_parts(post, stored, platforms)
-    return [
+    errors = [
         error
         for part, error in post_errors(post, platforms)
         if not any(json_equal(part, each) for each in accepted)
     ]
+    has_schema = any(each.publisher in PUBLISHERS_WITH_SCHEMA for each in post.destinations)
+    return [unknown_member, *errors] if has_schema and unknown_member is not None else errors
 
 
 def with_content_errors(post: Post, platforms: Collection[str], now: datetime) -> Post:

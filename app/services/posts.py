@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
+from types import MappingProxyType
 from typing import Self, TypeVar
 from uuid import UUID
 
@@ -26,6 +27,8 @@ from app.services.post_warnings import (
     to_stored_warnings,
 )
 from app.services.unit_of_work import UnitOfWork, WriteContext
+
+_NO_ERRORS: Mapping[int, InvalidInput] = MappingProxyType({})
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -56,11 +59,13 @@ async def create_post(
     new_post: NewPost,
     idempotency_key: IdempotencyKey | None,
     *,
+    unknown_member: InvalidInput | None = None,
     charge_quota: Callable[[], None],
     new_id: IdFactory,
 ) -> CreatedPost:
     """Create a post, or return the one that the first request with this key created.
 
+    `unknown_member` is the error of a member of the request that posts do not have, as for `refusals`.
     `charge_quota` runs before anything is created, but not for a repetition; its exception rejects the post.
     """
     await compute(post_commands.check_new_post, new_post)
@@ -71,8 +76,9 @@ async def create_post(
         built = _build_post(new_post, accounts, write_context, new_id)
         copied = await _load_copied(uow, [new_post])
         platforms = await load_account_platforms(uow.reader, [built])
+        copy = copied.get(new_post.copy_of)
         post = await compute(
-            check_contents, built, copied.get(new_post.copy_of), platforms, write_context.now
+            check_contents, built, copy, platforms, unknown_member, write_context.now
         )
         await uow.save_posts([post])
         return _to_stored_outcome(post, accounts, write_context, ContentChecks())
@@ -94,11 +100,13 @@ async def create_posts(
     posts: Sequence[NewPost | RejectedPost],
     idempotency_key: IdempotencyKey | None,
     *,
+    unknown_members: Mapping[int, InvalidInput] = _NO_ERRORS,
     charge_quota: Callable[[], None],
     new_id: IdFactory,
 ) -> list[CreatedPost | RejectedPost]:
     """Create the valid posts in one transaction; a rejected post does not affect the others.
 
+    `unknown_members` are the errors of members that posts do not have, by the index of the post.
     `charge_quota` runs before anything is created, but not for a repetition; its exception rejects all.
     """
     _check_bulk_limits(posts)
@@ -123,7 +131,13 @@ async def create_posts(
             uow.reader, [post for post in built if isinstance(post, Post)]
         )
         accepted = await compute(
-            _check_all_contents, checked, built, copied, platforms, write_context.now
+            _check_all_contents,
+            checked,
+            built,
+            copied,
+            platforms,
+            unknown_members,
+            write_context.now,
         )
         await uow.save_posts([post for post in accepted if isinstance(post, Post)])
         checks = ContentChecks()
@@ -154,6 +168,7 @@ async def update_post(
     *,
     account_ids: Sequence[AccountId] | None,
     expected_version: int | None,
+    unknown_member: InvalidInput | None = None,
     new_id: IdFactory,
     idempotency_key: IdempotencyKey | None,
 ) -> PostWarnings:
@@ -173,6 +188,7 @@ async def update_post(
         {"update": update, "accounts": account_ids, "version": expected_version},
         idempotency_key,
         requested_account_ids=account_ids or (),
+        unknown_member=unknown_member,
     )
 
 
@@ -184,6 +200,7 @@ async def schedule_post(
     *,
     account_ids: Sequence[AccountId] | None,
     expected_version: int | None,
+    unknown_member: InvalidInput | None = None,
     new_id: IdFactory,
     idempotency_key: IdempotencyKey | None,
 ) -> PostWarnings:
@@ -203,6 +220,7 @@ async def schedule_post(
         {"schedule": asdict(schedule), "accounts": account_ids, "version": expected_version},
         idempotency_key,
         requested_account_ids=account_ids or (),
+        unknown_member=unknown_member,
     )
 
 
@@ -284,6 +302,7 @@ async def _apply_post_change(
     idempotency_key: IdempotencyKey | None,
     *,
     requested_account_ids: Sequence[AccountId] = (),
+    unknown_member: InvalidInput | None = None,
 ) -> PostWarnings:
     """Save the post that `change` returns; `arguments` are its arguments, which identify a repetition."""
     post_commands.check_account_ids(requested_account_ids)
@@ -296,7 +315,9 @@ async def _apply_post_change(
         )
         changed = await compute(change, post, accounts)
         platforms = await load_account_platforms(uow.reader, [changed])
-        changed = await compute(check_contents, changed, post, platforms, write_context.now)
+        changed = await compute(
+            check_contents, changed, post, platforms, unknown_member, write_context.now
+        )
         await uow.save_posts([changed])
         return _to_stored_outcome(changed, accounts, write_context, ContentChecks())
 
@@ -330,6 +351,7 @@ def _check_all_contents(
     built: Sequence[Post | RejectedPost],
     copied: Mapping[PostId | None, Post],
     platforms: Collection[str],
+    unknown_members: Mapping[int, InvalidInput],
     now: datetime,
 ) -> list[Post | RejectedPost]:
     """Return each built post with its content errors, or its rejection."""
@@ -338,8 +360,17 @@ def _check_all_contents(
         for new_post in new_posts
     ]
     return [
-        _accept_or_reject(post, partial(check_contents, stored=copy, platforms=platforms, now=now))
-        for post, copy in zip(built, stored, strict=True)
+        _accept_or_reject(
+            post,
+            partial(
+                check_contents,
+                stored=copy,
+                platforms=platforms,
+                unknown_member=unknown_members.get(index),
+                now=now,
+            ),
+        )
+        for index, (post, copy) in enumerate(zip(built, stored, strict=True))
     ]
 
 

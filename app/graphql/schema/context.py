@@ -107,6 +107,8 @@ class Context:
     """Key by which the API recognizes a repeated request without a client key."""
     rejected_posts: Mapping[int, InvalidInput] = field(default_factory=dict)
     """Errors of bulk-created posts that no `PostInput` can represent, by their index."""
+    unknown_members: Mapping[int, InvalidInput] = field(default_factory=dict)
+    """Errors of members that posts do not have, by the index of the post; 0 for a single post."""
 
     def for_next_event(self) -> "Context":
         """Return the context for the next response of a subscription."""

@@ -21,9 +21,9 @@ AnyInfo: TypeAlias = strawberry.Info[Any, Any]
 _PUBLISH_SCOPES = (Scope.PUBLISH, Scope.PUBLISH_ALL)
 
 
-def requires(scope: Scope) -> list[FieldExtension]:
-    """Return the `extensions=` of a query or subscription field that needs a scope."""
-    return [PermissionExtension([HasScope(scope)], use_directives=False)]
+def requires(scope: Scope, *permissions: BasePermission) -> list[FieldExtension]:
+    """Return the `extensions=` of a query or subscription field that needs a scope, and more permissions."""
+    return [PermissionExtension([HasScope(scope), *permissions], use_directives=False)]
 
 
 def write_mutation(description: str, *permissions: BasePermission) -> Any:

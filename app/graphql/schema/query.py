@@ -85,7 +85,7 @@ from app.graphql.schema.outcome_stats import (
     OutcomeStatsFilterInput,
     build_outcome_stats,
 )
-from app.graphql.schema.permissions import HasScope, requires
+from app.graphql.schema.permissions import HasScope, NotMirrorWorkspace, requires
 from app.graphql.schema.platforms import Platform, platforms_with_limits
 from app.graphql.schema.post_checks import PostCheckDetails, to_post_check
 from app.graphql.schema.posts import Post, PostConnection, load_post
@@ -394,8 +394,9 @@ class Query:
         return await context.app_state.board_counter.count(context.viewer.workspace_id, since)
 
     @strawberry.field(
-        description="What `createPost` would refuse, and its warnings, for each account. Nothing is stored.",
-        extensions=requires(Scope.READ),
+        description="What `createPost` would refuse, and its warnings, for each account. Nothing is stored."
+        " Fails with READ_ONLY_MIRROR in a mirror.",
+        extensions=requires(Scope.READ, NotMirrorWorkspace()),
     )
     async def check_post(
         self,
@@ -412,6 +413,7 @@ class Query:
                 context.database,
                 context.viewer.workspace_id,
                 new_post,
+                context.unknown_members.get(0),
                 new_id=context.new_id,
                 clock=context.clock,
             )

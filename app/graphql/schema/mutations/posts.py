@@ -256,6 +256,7 @@ class PostMutations:
             context.write_context("createPost"),
             input.to_new_post(),
             context.idempotency_key(input.idempotency_key),
+            unknown_member=context.unknown_members.get(0),
             charge_quota=cache(partial(context.charge_posts, 1)),
             new_id=context.new_id,
         )
@@ -278,6 +279,7 @@ class PostMutations:
             context.write_context("createPosts"),
             new_posts,
             context.idempotency_key(input.idempotency_key),
+            unknown_members=context.unknown_members,
             charge_quota=cache(partial(context.charge_posts, len(new_posts))),
             new_id=context.new_id,
         )
@@ -300,6 +302,7 @@ class PostMutations:
             account_ids=_validate_optional_account_ids(input.account_ids),
             expected_version=input.expected_version,
             idempotency_key=context.idempotency_key(input.idempotency_key),
+            unknown_member=context.unknown_members.get(0),
             new_id=context.new_id,
         )
         return UpdatePostPayload(
@@ -321,6 +324,7 @@ class PostMutations:
             account_ids=_validate_optional_account_ids(input.account_ids),
             expected_version=input.expected_version,
             idempotency_key=context.idempotency_key(input.idempotency_key),
+            unknown_member=context.unknown_members.get(0),
             new_id=context.new_id,
         )
         return SchedulePostPayload(
