@@ -23,7 +23,16 @@ from app.rest.operations import (
 from app.rest.parameters import InputFields, parse_post_id, read_body_instant, read_input_fields
 from app.rest.posts import MEDIA_WARNINGS, POST_FRAGMENT, RESULT_FRAGMENT, format_post
 
-_UNSUPPORTED_NAMES = ("media_id", "mediaId", "attachments", "media")
+_OTHER_NAMES = {
+    **dict.fromkeys(("media_id", "mediaId", "mediaIds", "attachments", "media"), "media_ids"),
+    "accountIds": "account_ids",
+    "platformContent": "platform_content",
+    "publishNow": "publish_now",
+    "scheduledAt": "scheduled_for",
+    "scheduledFor": "scheduled_for",
+    "expectedVersion": "expected_version",
+}
+"""Names of members in other services and in GraphQL, with their names here."""
 
 _POST_FIELDS: InputFields = {
     "content": ("content", ObjectReader.string),
@@ -37,16 +46,16 @@ _POST_FIELDS: InputFields = {
 _POST_MEMBERS = (*_POST_FIELDS, "scheduled_for", "scheduled_at", "draft", "publish_now")
 _VERSION_MEMBER = "expected_version"
 _SCHEDULE_MEMBERS = ("scheduled_for", "scheduled_at", "publish_now", "account_ids", _VERSION_MEMBER)
+_UPDATE_MEMBERS = tuple(dict.fromkeys((*_POST_FIELDS, *_SCHEDULE_MEMBERS)))
 
 _RESPONSE_MEMBERS = frozenset(
     {
         *("id", "post_id", "status", "post_status", "media", "campaign_id", "destinations"),
         *("created_at", "updated_at", "media_warnings", "accounts_count", "message", "results"),
         *("post_group_id", "next_steps", "warnings", "content_warnings"),
-        *_POST_MEMBERS,
     }
 )
-"""Members of posts in all responses, which clients may send back."""
+"""Members that only responses with a post have."""
 
 _FRAGMENTS = f"""
 {POST_FRAGMENT}
@@ -84,12 +93,12 @@ def _check_post_call(rest_request: RestRequest) -> DocumentCall:
 def _unknown_members(
     allowed: Collection[str], bodies: Mapping[int, ObjectReader]
 ) -> Mapping[int, InvalidInput]:
-    """Return the errors of bodies with a member that neither requests nor responses have."""
+    """Return the errors of bodies with a member that neither this request nor responses have."""
     errors: dict[int, InvalidInput] = {}
     for index, body in bodies.items():
-        members = {
-            name: value for name, value in body.members.items() if name not in _RESPONSE_MEMBERS
-        }
+        is_read_post = body.has("post_id")
+        ignored = _RESPONSE_MEMBERS.union(_POST_MEMBERS if is_read_post else ())
+        members = {name: value for name, value in body.members.items() if name not in ignored}
         try:
             ObjectReader(members, body.path).forbid_unknown(allowed)
         except InvalidInput as error:
@@ -98,7 +107,7 @@ def _unknown_members(
 
 
 def _create_post_input(body: ObjectReader) -> JsonObject:
-    _reject_unsupported_names(body)
+    _reject_other_names(body)
     scheduled_for = _scheduled_for(body)
     is_draft = _is_draft(body)
     if body.boolean("publish_now") and (is_draft or scheduled_for is not None):
@@ -224,7 +233,7 @@ def _bulk_status(data: JsonObject) -> int:
 
 def _update_post_call(rest_request: RestRequest) -> DocumentCall:
     body = rest_request.body
-    _reject_unsupported_names(body)
+    _reject_other_names(body)
     if body.has("draft"):
         raise InvalidFieldName(
             "draft cannot be changed by PATCH; POST /v1/posts/{post_id}/schedule submits a draft.",
@@ -236,7 +245,7 @@ def _update_post_call(rest_request: RestRequest) -> DocumentCall:
             **_schedule_fields(body),
             **_post_reference(rest_request),
         },
-        unknown_members=_unknown_members((*_POST_FIELDS, *_SCHEDULE_MEMBERS), {0: body}),
+        unknown_members=_unknown_members(_UPDATE_MEMBERS, {0: body}),
     )
 
 
@@ -247,6 +256,7 @@ def _update_post_data(result: DocumentResult) -> JsonObject:
 
 def _schedule_post_call(rest_request: RestRequest) -> DocumentCall:
     body = rest_request.body
+    _reject_other_names(body)
     return DocumentCall(
         {
             **_schedule_fields(body),
@@ -299,16 +309,15 @@ def _scheduled_for(body: ObjectReader) -> str | None:
     return scheduled_for or scheduled_at
 
 
-def _reject_unsupported_names(body: ObjectReader) -> None:
-    """Raise InvalidFieldName for other services' names of media_ids.
+def _reject_other_names(body: ObjectReader) -> None:
+    """Raise InvalidFieldName for a member under the name of another service or of GraphQL.
 
     `media` is allowed in a post that was read and is sent back.
     """
-    for name in _UNSUPPORTED_NAMES:
+    for name, own_name in _OTHER_NAMES.items():
         if body.has(name) and not (name == "media" and body.has("post_id")):
-            raise InvalidFieldName(
-                f"{name} is not a field of a post; use media_ids, a list of ids.", argument=name
-            )
+            hint = f"{own_name}, a list of ids" if own_name == "media_ids" else own_name
+            raise InvalidFieldName(f"{name} is not a field of a post; use {hint}.", argument=name)
 
 
 def _post_or_not_found(payload: JsonObject) -> JsonObject:

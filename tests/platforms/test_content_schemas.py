@@ -147,6 +147,16 @@ def test_all_accepted_values_fit() -> None:
             f"{SETTINGS}.sensitive must be true or false.",
         ),
         (
+            {"settings": {"language": "deutsch!"}},
+            f"{SETTINGS}.language",
+            f"{SETTINGS}.language must be a language tag, such as en or pt-BR.",
+        ),
+        (
+            {"settings": {"language": ""}},
+            f"{SETTINGS}.language",
+            f"{SETTINGS}.language must be a language tag, such as en or pt-BR.",
+        ),
+        (
             {"settings": {"language": "x" * 36}},
             f"{SETTINGS}.language",
             f"{SETTINGS}.language is 36 characters long; at most 35 are allowed.",
@@ -198,6 +208,23 @@ def test_content_that_does_not_fit_is_named(
     [
         (BLUESKY, {"langs": "en"}, "langs must be a list."),
         (BLUESKY, {"langs": ["en", 1]}, "langs[1] must be a string."),
+        *(
+            (
+                BLUESKY,
+                {"langs": ["en", tag]},
+                "langs[1] must be a language tag, such as en or pt-BR.",
+            )
+            for tag in (
+                "e",
+                "en_US",
+                "en-",
+                "-en",
+                "en US",
+                "zh-123456789",
+                "é",
+            )
+        ),
+        (BLUESKY, {"langs": [""]}, "langs[0] must be a language tag, such as en or pt-BR."),
         (BLUESKY, {"langs": list("abcd")}, "langs has 4 entries; at most 3 are allowed."),
         (
             BLUESKY,

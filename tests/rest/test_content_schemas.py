@@ -1,10 +1,12 @@
 """Content that does not fit the schema of a platform: refusals, and posts that are sent back as read."""
 
+from collections import Counter
+
 import pytest
 
 from app.domain.accounts import AccountPublisher
 from app.domain.ids import AccountId
-from app.rest.operations import JsonObject
+from app.rest.operations import JsonObject, omit
 from tests.clients import Tenant
 from tests.db.all_tables import dump_rows
 from tests.factories import add_account, add_post, draft, queued
@@ -116,6 +118,136 @@ async def test_submitted_draft_must_fit(acme: Tenant, mastodon: AccountId) -> No
     assert (
         await expect_write_refusal(acme, "POST", path, {"publish_now": True}, status=400) == REFUSAL
     )
+
+
+POST_MEMBERS = (
+    "content, account_ids, timezone, media_ids, platform_content, reference, scheduled_for, scheduled_at,"
+    " draft, publish_now"
+)
+PATCH_MEMBERS = (
+    "content, account_ids, timezone, media_ids, platform_content, reference, scheduled_for, scheduled_at,"
+    " publish_now, expected_version"
+)
+SCHEDULE_MEMBERS = "scheduled_for, scheduled_at, publish_now, account_ids, expected_version"
+
+
+def unknown(name: str, members: str, nearest: str | None) -> JsonObject:
+    """The error of a member that a request does not have."""
+    hint = "" if nearest is None else f"; the nearest is {nearest}"
+    return field_error("validation_error", name, f"{name} is unknown; there is {members}{hint}.")
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("platform_contents", "platform_content"),
+        ("is_draft", "draft"),
+        ("schedule_for", "scheduled_for"),
+        ("visibility", None),
+        ("settings", None),
+        ("poll", None),
+        ("in_reply_to_id", None),
+    ],
+)
+async def test_unknown_member_of_a_new_post_is_refused(
+    acme: Tenant, mastodon: AccountId, name: str, nearest: str | None
+) -> None:
+    body = {"content": "Sale", "account_ids": [mastodon], name: "private"}
+    refusal = unknown(name, POST_MEMBERS, nearest)
+    assert await expect_write_refusal(acme, "POST", "/v1/posts", body, status=400) == refusal
+    check = await expect_success(acme, "POST", "/v1/posts/check", body)
+    assert (check["accepted"], check["errors"]) == (False, [omit(refusal, "retryable")])
+
+
+@pytest.mark.parametrize(
+    ("name", "own_name"),
+    [
+        ("platformContent", "platform_content"),
+        ("scheduledFor", "scheduled_for"),
+        ("scheduledAt", "scheduled_for"),
+        ("publishNow", "publish_now"),
+        ("accountIds", "account_ids"),
+        ("expectedVersion", "expected_version"),
+    ],
+)
+async def test_names_of_graphql_are_refused(
+    acme: Tenant, account: AccountId, name: str, own_name: str
+) -> None:
+    refusal = field_error(
+        "invalid_field_name", name, f"{name} is not a field of a post; use {own_name}."
+    )
+    post = await add_post(acme.database, acme.workspace, {account: draft()}, is_draft=True)
+    path, body = f"/v1/posts/{post.id}", {"content": "Sale", "account_ids": [account], name: 1}
+    for method, each in (("POST", "/v1/posts"), ("PATCH", path), ("POST", f"{path}/schedule")):
+        assert await expect_write_refusal(acme, method, each, body, status=400) == refusal
+
+
+async def test_post_with_an_unknown_member_is_refused_alone(
+    acme: Tenant, mastodon: AccountId
+) -> None:
+    external = await add_account(acme.database, acme.workspace)
+    posts = [
+        {"content": "Sale", "account_ids": [account], **members}
+        for account, members in (
+            (mastodon, {"visibility": "private"}),
+            (mastodon, {}),
+            (external, {"visibility": "private"}),
+        )
+    ]
+    data = await expect_success(
+        acme, "POST", "/v1/posts/bulk", {"posts": ["x", *posts]}, status=207
+    )
+    assert [(each["index"], each["ok"]) for each in data["results"]] == [
+        *((0, False), (1, False), (2, True), (3, True))
+    ]
+    assert data["results"][1]["error"]["message"].startswith("visibility is unknown; ")
+    tables = Counter(table for table, _ in await dump_rows(acme.database))
+    assert tables["post"] == 2
+
+
+async def test_unknown_member_of_a_change_is_refused(acme: Tenant, mastodon: AccountId) -> None:
+    post = await add_post(acme.database, acme.workspace, {mastodon: draft()}, is_draft=True)
+    path, body = f"/v1/posts/{post.id}", {"content": "New", "visibility": "private"}
+    assert await expect_write_refusal(acme, "PATCH", path, body, status=400) == unknown(
+        "visibility", PATCH_MEMBERS, None
+    )
+    for name, nearest in (("visibility", None), ("platform_content", None), ("content", None)):
+        misplaced: JsonObject = {"publish_now": True, name: {}}
+        assert await expect_write_refusal(
+            acme, "POST", f"{path}/schedule", misplaced, status=400
+        ) == unknown(name, SCHEDULE_MEMBERS, nearest)
+
+
+async def test_change_that_adds_an_account_with_a_schema_has_no_unknown_member(
+    acme: Tenant, mastodon: AccountId
+) -> None:
+    external = await add_account(acme.database, acme.workspace)
+    post = await add_post(acme.database, acme.workspace, {external: draft()}, is_draft=True)
+    path, unknown_member = f"/v1/posts/{post.id}", {"visibility": "private"}
+    await expect_success(acme, "PATCH", path, {"content": "New", **unknown_member})
+    body = {"account_ids": [external, mastodon], **unknown_member}
+    assert await expect_write_refusal(acme, "PATCH", path, body, status=400) == unknown(
+        "visibility", PATCH_MEMBERS, None
+    )
+
+
+async def test_all_members_of_responses_may_be_sent_back(acme: Tenant, mastodon: AccountId) -> None:
+    body = {"content": "x" * 501, "account_ids": [mastodon], "draft": True}
+    created = await create_post(acme, body)
+    assert created["content_warnings"] != []
+    path = f"/v1/posts/{created['post_id']}"
+    read = success_data(await acme.client.get(path))
+    (listed,) = success_data(await acme.client.get("/v1/posts"))["posts"]
+    results = success_data(await acme.client.get(f"{path}/results"))
+    changed = await expect_success(acme, "PATCH", path, {**created, "content": "New"})
+    for each in (read, listed, results, changed):
+        await expect_success(acme, "PATCH", path, each)
+    scheduled = await expect_success(
+        acme, "POST", f"{path}/schedule", {**changed, "scheduled_for": "2027-04-15T16:00:00Z"}
+    )
+    await expect_success(acme, "PATCH", path, scheduled)
+    for each in (created, read, listed, scheduled):
+        await create_post(acme, {**each, "content": "Copy"})
 
 
 async def test_export_lists_posts_that_will_fail(acme: Tenant, mastodon: AccountId) -> None:

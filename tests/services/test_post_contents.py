@@ -283,7 +283,7 @@ def test_changed_schemas_need_another_version() -> None:
     }
     media = ("url", "alt")
     assert (CONTENT_SCHEMA_VERSION, names) == (
-        1,
+        2,
         {
             "bluesky": (("post",), (("langs", ()),), media),
             "mastodon": (

@@ -18,7 +18,7 @@ _MAX_MEDIA = 100
 _MAX_PLATFORM_CONTENT_KEYS = 50
 """Keys of platform_content."""
 
-CONTENT_SCHEMA_VERSION = 1
+CONTENT_SCHEMA_VERSION = 2
 """Version of the schemas in `app.platforms.content_schemas`.
 
 Increase it with each change of them after which stored content may no longer fit.

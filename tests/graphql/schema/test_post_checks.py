@@ -8,7 +8,7 @@ from app.domain.accounts import AccountPublisher
 from app.domain.ids import AccountId
 from tests.clients import Tenant
 from tests.db.all_tables import dump_rows
-from tests.factories import NOW, add_account, add_post, add_workspace, draft
+from tests.factories import NOW, add_account, add_api_key, add_post, add_workspace, draft
 from tests.graphql.schema.mutations.test_posts import LATER
 
 CHECK = """
@@ -141,3 +141,13 @@ async def test_accounts_of_another_workspace_are_unknown(tenant: Tenant) -> None
     await add_account(tenant.database, other, id=MISSING)
     checked = await check(tenant, INPUTS["unknown account"])
     assert (checked["accepted"], checked["accounts"]) == (False, [])
+
+
+async def test_check_in_a_mirror_fails_as_the_creation_does(tenant: Tenant) -> None:
+    mirror = await add_workspace(tenant.database, mirror_of="https://example.com")
+    key = await add_api_key(tenant.database, mirror)
+    in_mirror = tenant.client.with_token(key.token)
+    fields = post_input(draft=True)
+    expected = await in_mirror.expect_error(CREATE, input=fields)
+    assert expected[0] == "READ_ONLY_MIRROR"
+    assert await in_mirror.expect_error(CHECK, input=fields) == expected
