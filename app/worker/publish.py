@@ -54,18 +54,22 @@ async def publish(
     is_stopping: Callable[[], bool],
 ) -> None:
     """Publish a claimed destination, or release it. An unreported result is settled at lease expiry."""
-    contacts = ServerContacts()
     request = await _start(context, claim, lease_timer, is_stopping)
-    if request is not None:
+    if request is None:
+        await record_contacts(context, claim, ServerContacts())
+        return
+    async with (
+        renew_lease(context, claim.lease, lease_timer) as stop_renewals,
+        asyncio.TaskGroup() as tasks,
+    ):
         with recorded_contacts() as contacts:
-            call_result = await _call_platform(context, claim, lease_timer, request)
-    waits_for_server = await record_contacts(context, claim, contacts)
-    if request is not None:
-        # Together: neither waits for the other, and the report logs its result if it is abandoned.
-        await asyncio.gather(
-            pause_account_if_limited(context, request, call_result),
-            _report(context, claim, request, call_result, waits_for_server=waits_for_server),
-        )
+            call_result = await _call_platform(context, claim, request)
+        # From here, a result that is not reported is lost. The report begins before anything else is awaited,
+        # and not as a task: one that is cancelled before it has begun would not log its result.
+        stop_renewals()
+        tasks.create_task(pause_account_if_limited(context, request, call_result))
+        waits_for_server = tasks.create_task(record_contacts(context, claim, contacts))
+        await _report(context, claim, request, call_result, waits_for_server)
 
 
 async def _start(
@@ -117,7 +121,7 @@ async def _release(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer
     except LeaseLost:
         return
     except Conflict:  # the start was stored after all
-        await _report(context, claim, None, not_called_error())
+        await _report(context, claim, None, not_called_error(), None)
     except Exception:  # claimable again once the lease expires
         logger.warning("claim release failed", **claim_log_fields(claim), exc_info=True)
     else:
@@ -125,16 +129,15 @@ async def _release(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer
 
 
 async def _call_platform(
-    context: WorkerContext, claim: Claim, lease_timer: LeaseTimer, request: PublishRequest
+    context: WorkerContext, claim: Claim, request: PublishRequest
 ) -> CallResult:
     adapter = context.adapters[claim.destination.publisher]
-    async with renew_lease(context, claim.lease, lease_timer):
-        try:
-            request.check_deadline()
-            async with asyncio.timeout(context.publish_timeout.total_seconds()):
-                return await adapter.publish(request)
-        except Exception as error:  # noqa: BLE001 - an adapter may raise anything
-            return error
+    try:
+        request.check_deadline()
+        async with asyncio.timeout(context.publish_timeout.total_seconds()):
+            return await adapter.publish(request)
+    except Exception as error:  # noqa: BLE001 - an adapter may raise anything
+        return error
 
 
 async def _report(
@@ -142,13 +145,12 @@ async def _report(
     claim: Claim,
     request: PublishRequest | None,
     call_result: CallResult,
-    *,
-    waits_for_server: bool = False,
+    waits_for_server: asyncio.Task[bool] | None,
 ) -> None:
     """Report until the result is stored, rejected, or the shutdown timeout has passed.
 
-    Without a request, no platform was called. `waits_for_server` is True if an open breaker decides about the
-    next attempt.
+    Without a request, no platform was called. `waits_for_server` returns True if an open breaker decides
+    about the next attempt. Only the report of a failure needs this, and waits for it.
     """
     reported = _sanitize(context, claim, call_result)
     try:
@@ -157,13 +159,18 @@ async def _report(
             and isinstance(reported, Publication)
             and await can_repeat(context, request)
         )
+        is_waiting = (
+            waits_for_server is not None
+            and isinstance(reported, NotPublished)
+            and await waits_for_server
+        )
         report_result = await retry_while(
             lambda: _send_report(
                 context,
                 claim,
                 reported,
                 may_be_repeated=may_be_repeated,
-                waits_for_server=waits_for_server,
+                waits_for_server=is_waiting,
             ),
             context.system,
             should_retry=lambda: True,

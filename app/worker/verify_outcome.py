@@ -42,10 +42,23 @@ async def verify_outcome(context: WorkerContext, claim: Claim, lease_timer: Leas
     request = make_claim_request(context, claim, claim.destination, started_at, lease_timer)
     with recorded_contacts() as contacts:
         lookup = await _look_up(context, claim, request)
-    await record_contacts(context, claim, contacts)
-    if lookup is None:
-        logger.info("verification skipped, lease expired", **claim_log_fields(claim))
-        return
+    # Together: the report would be refused if the lease expired while the breakers are stored.
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(record_contacts(context, claim, contacts))
+        if lookup is None:
+            logger.info("verification skipped, lease expired", **claim_log_fields(claim))
+        else:
+            await _report(context, claim, lease_timer, request, lookup)
+
+
+async def _report(
+    context: WorkerContext,
+    claim: Claim,
+    lease_timer: LeaseTimer,
+    request: PublishRequest,
+    lookup: Publication | LookupFailure,
+) -> None:
+    """Report the finding while the lease is held; without a report, the outcome can be verified again."""
     publication: Publication | None = None
     may_be_repeated = False
     if isinstance(lookup, Publication):
@@ -64,7 +77,7 @@ async def verify_outcome(context: WorkerContext, claim: Claim, lease_timer: Leas
         )
     except RequestError as error:
         logger.info("verification rejected", **claim_log_fields(claim), reason=error.message)
-    except Exception:  # the outcome can be verified again once the lease expires
+    except Exception:
         logger.warning(
             "verification report failed",
             **claim_log_fields(claim),
