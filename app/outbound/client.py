@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -49,6 +49,8 @@ class OutboundRequest:
     """Bytes of the response's body that are read, before the connection is closed."""
     pool_key: Hashable = None
     """Key of the pool of connections, such as the URL of a webhook. Pools do not delay each other."""
+    count_bytes: Callable[[int], None] = lambda _count: None
+    """Called with the size of each part of the response's body, which may never be complete."""
 
     def __post_init__(self) -> None:
         if reserved := _RESERVED_HEADERS.intersection(map(str.lower, self.headers)):
@@ -158,7 +160,7 @@ class OutboundClient:
             )
         )
         try:
-            body = await _read_body(response, request.max_response_bytes, progress)
+            body = await _read_body(response, request)
         finally:
             await response.aclose()
         return OutboundResponse(
@@ -176,8 +178,6 @@ class _Progress:
     """Progress of one request, which determines the meaning of an error."""
 
     _has_sent = False
-    response_bytes = 0
-    """Bytes of the response's body that were received."""
 
     async def record(self, event: str, _: Mapping[str, object]) -> None:
         """Record an event of the library's `trace` extension."""
@@ -191,7 +191,6 @@ class _Progress:
             f"{url.host} did not {action} within {timeout.total_seconds():g} s. Make the server respond"
             " before it does longer work.",
             may_have_been_sent=self._has_sent,
-            response_bytes=self.response_bytes,
         )
 
     def network_error(self, url: OutboundUrl, error: Exception) -> OutboundError:
@@ -205,26 +204,22 @@ class _Progress:
                 f"{url.host} closed the connection before its response was complete. Check the log of the"
                 " server.",
                 may_have_been_sent=self._has_sent,
-                response_bytes=self.response_bytes,
             )
         return OutboundError(
             OutboundFailure.INVALID_RESPONSE,
             f"{url.host} sent a response that is not valid HTTP/1.1, or has more than 100 KiB of headers."
             " Check that the port belongs to an HTTP server.",
             may_have_been_sent=self._has_sent,
-            response_bytes=self.response_bytes,
         )
 
 
-async def _read_body(
-    response: httpcore2.Response, max_bytes: int, progress: _Progress
-) -> bytearray:
-    """Read a body until its end, or until it is longer than `max_bytes`."""
+async def _read_body(response: httpcore2.Response, request: OutboundRequest) -> bytearray:
+    """Read a body until its end, or until it is longer than `max_response_bytes`."""
     body = bytearray()
     async with aclosing(response.aiter_stream()) as chunks:
         async for chunk in chunks:
             body += chunk
-            progress.response_bytes = len(body)
-            if len(body) > max_bytes:
+            request.count_bytes(len(chunk))
+            if len(body) > request.max_response_bytes:
                 break
     return body

@@ -29,12 +29,9 @@ class OutboundError(Exception):
         message: str,
         *,
         may_have_been_sent: bool = False,
-        response_bytes: int = 0,
     ) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
         self.may_have_been_sent = may_have_been_sent
         """False if the server certainly received no part of the request."""
-        self.response_bytes = response_bytes
-        """Bytes of the response's body that were received."""

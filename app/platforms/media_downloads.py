@@ -123,14 +123,20 @@ async def download(
     """Return the content of a file, of which it reads one byte too many at most.
 
     Follows redirects; `time_limit` is for all of them together. `count_bytes` is called with the number of
-    bytes of each response. Raises NotPublished, naming the file, if it cannot be loaded.
+    bytes whenever some have arrived, also of redirects and of what is refused or breaks off. Raises
+    NotPublished, naming the file, if it cannot be loaded.
     """
     request = OutboundRequest(
-        method="GET", url=url, timeout=time_limit, max_response_bytes=max_bytes + 1, pool_key=url
+        method="GET",
+        url=url,
+        timeout=time_limit,
+        max_response_bytes=max_bytes + 1,
+        pool_key=url,
+        count_bytes=count_bytes,
     )
     try:
         async with asyncio.timeout(time_limit.total_seconds()):
-            return await _follow_redirects(client, request, name, count_bytes)
+            return await _follow_redirects(client, request, name)
     except TimeoutError:
         raise _not_loaded(
             f"{name} was not loaded within {time_limit.total_seconds():g} s. Use a smaller image, or a"
@@ -138,13 +144,11 @@ async def download(
         ) from None
 
 
-async def _follow_redirects(
-    client: OutboundClient, request: OutboundRequest, name: str, count_bytes: Callable[[int], None]
-) -> bytes:
+async def _follow_redirects(client: OutboundClient, request: OutboundRequest, name: str) -> bytes:
     """Return the content at the end of the redirects; the client checks the URL and addresses of each."""
     subject = name
     for _ in range(_MAX_REDIRECTS + 1):
-        response = await _send(client, request, subject, count_bytes)
+        response = await _send(client, request, subject)
         if response.status == HTTPStatus.OK:
             return response.body
         if response.status not in _REDIRECT_STATUSES:
@@ -156,21 +160,13 @@ async def _follow_redirects(
     )
 
 
-async def _send(
-    client: OutboundClient,
-    request: OutboundRequest,
-    subject: str,
-    count_bytes: Callable[[int], None],
-) -> OutboundResponse:
+async def _send(client: OutboundClient, request: OutboundRequest, subject: str) -> OutboundResponse:
     try:
-        response = await client.send(request)
+        return await client.send(request)
     except OutboundError as error:
-        count_bytes(error.response_bytes)
         if error.reason in CONFIGURATION_FAILURES:
             raise media_error(f"{subject} cannot be loaded. {error.message}") from error
         raise _not_loaded(f"{subject} was not loaded. {error.message}") from error
-    count_bytes(len(response.body))
-    return response
 
 
 def _redirect_url(url: str, response: OutboundResponse, subject: str) -> str:

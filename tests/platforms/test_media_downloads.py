@@ -7,19 +7,22 @@ import zlib
 from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_network
+from uuid import UUID
 
 import httpcore2
 import pytest
 
 from app.domain.accounts import AccountPublisher
 from app.domain.destinations import ErrorCategory
+from app.domain.ids import DestinationId
 from app.domain.outbound_rules import OutboundRules
 from app.outbound.client import OutboundClient
 from app.outbound.network import dial_tcp
 from app.platforms import make_adapters
 from app.platforms.media import Media
 from app.platforms.media_checks import check_not_empty
-from app.platforms.media_downloads import load_media
+from app.platforms.media_downloads import download, load_media
+from app.platforms.media_url_checks import LoadableMedia, check_urls
 from app.platforms.protocol import NotPublished
 from tests.factories import NOW
 from tests.outbound.local_servers import (
@@ -36,6 +39,8 @@ from tests.platforms.publish_requests import MemoryCredentials, publish_problem,
 
 MAX_BYTES = 1_000
 MAX_MEDIA = 4
+MAX_PART = 65_536
+"""Bytes that the HTTP library reads at a time."""
 
 
 def png(width: int, height: int) -> bytes:
@@ -61,9 +66,11 @@ def answer(content: bytes, content_type: str | None = None, status: int = 200) -
     return head.encode() + content
 
 
-def redirect(location: str, status: int = 302) -> bytes:
-    head = f"HTTP/1.1 {status} Answer\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
-    return head.encode()
+def redirect(location: str, status: int = 302, body: bytes = b"") -> bytes:
+    head = (
+        f"HTTP/1.1 {status} Answer\r\nLocation: {location}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 def data_url(content: bytes, media_type: str = "image/png") -> str:
@@ -467,6 +474,75 @@ async def test_download_ends_at_the_limit() -> None:
         ErrorCategory.CONTENT_REJECTED,
         "media[0] has more than 1,000 bytes. Make the image smaller.",
     )
+
+
+BODY = bytes(600)
+
+
+def broken_off(announced: int) -> bytes:
+    """A response that announces more bytes than its body has."""
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % announced + BODY
+
+
+@pytest.mark.parametrize(
+    ("responses", "hangs", "error"),
+    [
+        ([answer(BODY)], False, None),
+        ([answer(BODY, status=404)], False, "MEDIA_REJECTED"),
+        ([answer(BODY, status=503)], False, "MEDIA_NOT_LOADED"),
+        ([broken_off(601)], False, "MEDIA_NOT_LOADED"),
+        ([broken_off(601)], True, "MEDIA_NOT_LOADED"),
+        ([redirect("/2.png", body=BODY), answer(BODY)], False, None),
+        ([redirect("/2.png", body=BODY), broken_off(601)], True, "MEDIA_NOT_LOADED"),
+        ([redirect("ftp://127.0.0.1", body=BODY)], False, "MEDIA_REJECTED"),
+    ],
+)
+async def test_all_bytes_that_arrive_are_counted(
+    responses: list[bytes], hangs: bool, error: str | None
+) -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await responding(*responses)(reader, writer)
+        if hangs:
+            await never_respond(reader, writer)
+
+    counts: list[int] = []
+    async with local_server(handle) as server, OutboundClient(LOCAL_RULES) as client:
+        loading = download(
+            client,
+            server.url("/1.png"),
+            "media[0]",
+            MAX_BYTES,
+            counts.append,
+            time_limit=timedelta(seconds=1) if hangs else timedelta(seconds=30),
+        )
+        if error is None:
+            assert await loading == BODY
+        else:
+            assert (await publish_problem(loading))[1] == error
+    assert sum(counts) == len(BODY) * len(responses)
+
+
+async def test_bytes_of_a_file_that_is_too_large_are_counted() -> None:
+    received: list[int] = []
+    huge = responding(broken_off(200_000_000) + bytes(5_000_000))
+    async with local_server(huge) as server, OutboundClient(LOCAL_RULES) as client:
+        content = await download(client, server.url(), "media[0]", MAX_BYTES, received.append)
+    assert len(content) == MAX_BYTES + 1 < sum(received) < MAX_BYTES + 2 + MAX_PART
+
+
+async def test_bytes_before_the_time_of_a_check_ends_are_counted() -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await responding(broken_off(601))(reader, writer)
+        await never_respond(reader, writer)
+
+    async with local_server(handle) as server, OutboundClient(LOCAL_RULES) as client:
+        media = LoadableMedia(
+            {server.url(): "media[0]"}, frozenset({(DestinationId(UUID(int=1)), "mastodon")})
+        )
+        result = await check_urls(client, media, time_limit=timedelta(seconds=1))
+    message = "The media were not loaded within 1 s. Use smaller images, or a faster server."
+    assert [error.message for error in result.errors.values()] == [message]
+    assert result.byte_count == len(BODY)
 
 
 def test_post_needs_text_or_media() -> None:
