@@ -24,6 +24,7 @@ from app.worker.context import WorkerContext
 from app.worker.lease_renewal import LeaseTimer
 from app.worker.publish import publish
 from app.worker.verify_outcome import verify_outcome
+from tests.factories import NOW
 from tests.worker.worker_bench import (
     PUBLICATION,
     SECOND,
@@ -57,22 +58,17 @@ class AnsweringPlatform(ScriptedPlatform):
         return await super().look_up(request)
 
 
-@dataclass(frozen=True)
 class BlockedBreakers(CircuitBreakers):
     """Breakers that store no result, because the database does not respond."""
 
-    called: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, "worker-1", clock=lambda: NOW, random=lambda: 0.5)
+        self.called = asyncio.Event()
 
-    async def record_success(self, *_: Any, **__: Any) -> None:
-        await self._block()
-
-    async def record_failure(self, *_: Any, **__: Any) -> bool:
-        await self._block()
-        return False
-
-    async def _block(self) -> None:
+    async def record_calls(self, *_: Any, **__: Any) -> bool:
         self.called.set()
         await asyncio.Event().wait()
+        raise AssertionError
 
 
 @dataclass(frozen=True)
@@ -86,16 +82,6 @@ class BlockedRenewals(ReportService):
         self.called.set()
         await self.may_renew.wait()
         return await super().extend_lease(lease, lease_duration)
-
-
-def blocked_breakers(context: WorkerContext) -> BlockedBreakers:
-    breakers = context.breakers
-    return BlockedBreakers(
-        database=breakers.database,
-        worker_name=breakers.worker_name,
-        clock=breakers.clock,
-        random=breakers.random,
-    )
 
 
 def blocked_renewals(context: WorkerContext) -> BlockedRenewals:
@@ -142,7 +128,7 @@ async def test_result_is_reported_while_the_breakers_wait_for_the_database(
 ) -> None:
     sent = await add_sent_post(database, "acme")
     context = WorkerBench(database, adapters={SANDBOX: AnsweringPlatform(result)}).context()
-    breakers = blocked_breakers(context)
+    breakers = BlockedBreakers(context.reports.database)
     with structlog.testing.capture_logs() as logs:
         task = await start_publishing(replace(context, breakers=breakers))
         await breakers.called.wait()
@@ -158,7 +144,7 @@ async def test_failure_is_logged_at_shutdown_while_the_breakers_wait_for_the_dat
 ) -> None:
     sent = await add_sent_post(database, "acme")
     context = WorkerBench(database, adapters={SANDBOX: AnsweringPlatform(NOT_PUBLISHED)}).context()
-    breakers = blocked_breakers(context)
+    breakers = BlockedBreakers(context.reports.database)
     with structlog.testing.capture_logs() as logs:
         task = await start_publishing(replace(context, breakers=breakers))
         await breakers.called.wait()
@@ -205,7 +191,7 @@ async def test_finding_is_reported_while_the_breakers_wait_for_the_database(
     context = WorkerBench(database, adapters={SANDBOX: platform}).context()
     await (await start_publishing(context))
     (claim,) = await context.claims.claim_verifications(claim_request(context))
-    breakers = blocked_breakers(context)
+    breakers = BlockedBreakers(context.reports.database)
     task = asyncio.create_task(
         verify_outcome(replace(context, breakers=breakers), claim, lease_timer(context))
     )
