@@ -140,6 +140,11 @@ class LimitedPds:
     def url(self) -> str:
         return self._server.url("")
 
+    @property
+    def login_url(self) -> str:
+        """URL of the server of logins: another origin, as that of most accounts on Bluesky is."""
+        return self.url.replace("127.0.0.1", "localhost")
+
     async def end_outage(self) -> None:
         self.is_away = False
         if self._listener is None:
@@ -185,7 +190,7 @@ class LimitedPds:
             return EXPIRED_TOKEN
         match request.method:
             case "com.atproto.server.refreshSession":
-                return json_response(200, make_session(did, self._clock.now()))
+                return self._session_response(did)
             case "com.atproto.server.getSession":
                 return json_response(200, {"did": did, "handle": "alice.test", "active": True})
             case "com.atproto.repo.putRecord":
@@ -199,7 +204,12 @@ class LimitedPds:
         if window.remaining < 0:
             account.refused_logins += 1
             return error_response(429, "RateLimitExceeded", **window.headers(now))
-        return json_response(200, make_session(did, now), **window.headers(now))
+        return self._session_response(did, **window.headers(now))
+
+    def _session_response(self, did: str, **headers: str) -> bytes:
+        service = {"id": "#atproto_pds", "serviceEndpoint": self.url}
+        session = make_session(did, self._clock.now())
+        return json_response(200, {**session, "didDoc": {"service": [service]}}, **headers)
 
     def _put_record(self, did: str, body: Mapping[str, Any]) -> bytes:
         account, now = self.accounts[did], self._clock.now()

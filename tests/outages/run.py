@@ -108,7 +108,7 @@ async def run_outage(url: str, scenario: OutageScenario) -> OutageResult:
     async with open_migrated_in_virtual_time(url) as database:
         clock = LoopClock()
         pds = LimitedPds(clock, scenario.mode, _put_limits(scenario))
-        dids = await _add_accounts_and_posts(database, scenario, pds.url)
+        dids = await _add_accounts_and_posts(database, scenario, pds)
         await analyze(database)
         clock.restart()
         skipped_before = loop.skipped
@@ -147,7 +147,7 @@ def _put_limits(scenario: OutageScenario) -> Sequence[tuple[int, timedelta]]:
 
 
 async def _add_accounts_and_posts(
-    database: Database, scenario: OutageScenario, server: str
+    database: Database, scenario: OutageScenario, pds: LimitedPds
 ) -> list[str]:
     """Add accounts in turn to the workspaces, and posts in turn to the accounts; return all DIDs."""
     workspaces = [await add_workspace(database) for _ in range(WORKSPACES)]
@@ -161,10 +161,10 @@ async def _add_accounts_and_posts(
             publisher=AccountPublisher.BLUESKY,
             platform_user_id=did,
         )
-        values = {"identifier": did, "appPassword": "abcd-efgh-ijkl-mnop", "service": server}
+        values = {"identifier": did, "appPassword": "abcd-efgh-ijkl-mnop", "service": pds.login_url}
         if scenario.has_sessions or number % 2:
             logged_in_at = NOW if scenario.has_sessions else NOW - 100 * DAY
-            session = make_session(did, logged_in_at) | {"pds": server}
+            session = make_session(did, logged_in_at) | {"pds": pds.url}
             await add_credentials(
                 database, workspace, account, {**values, "session": session}, cipher=CIPHER
             )
