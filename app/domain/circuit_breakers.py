@@ -99,21 +99,9 @@ class Breaker:
         wait = _PROBE_BACKOFF.draw_backoff(1, random())
         return replace(self, is_open=True, open_until=now + wait, failed_probes=0)
 
-    def probed(self, now: datetime) -> "Breaker":
-        """Return the state of an open breaker while a probe runs, which forbids others for its time."""
-        return replace(self, open_until=now + PROBE_TIMEOUT)
-
-    def released(self, now: datetime) -> "Breaker":
-        """Return the state after a probe that did not call the server: another one may follow."""
-        return replace(self, open_until=now)
-
     def succeeded(self, now: datetime) -> "Breaker":
         """Return the closed state after a success."""
         return Breaker(open_until=now if self.is_open else self.open_until)
-
-    def is_open_at(self, time: datetime) -> bool:
-        """Return whether calls are forbidden at a time, or were until a later one."""
-        return self.open_until is not None and self.open_until > time
 
     def _probe_failed(self, now: datetime, random: Callable[[], float]) -> "Breaker":
         failed_probes = self.failed_probes + 1

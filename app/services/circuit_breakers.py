@@ -28,6 +28,8 @@ from app.db.repositories.circuit_breakers import (
     outages_by_account_id,
     record_live_worker,
     record_server_answer,
+    release_account_probe,
+    release_server_probe,
     save_account_breaker,
     save_server_breaker,
 )
@@ -95,11 +97,14 @@ class CircuitBreakers:
         others may have begun their calls before it opened. A probe that called no server is released.
         """
         now = self._now()
-        if passed is not None and passed.server_is_open and passed.key is not None:
-            await self._end_server_probe(passed.key, passed.probe_until, contacts, now)
+        probe_until = None if passed is None else passed.probe_until
+        if passed is not None and passed.server_is_open and passed.key and probe_until:
+            await self._end_server_probe(passed.key, probe_until, contacts, now)
         if contacts.last_origin is None:
-            if passed is not None and passed.account_is_open:
-                release = partial(_release_account_probe, account.id, passed.probe_until, now)
+            if passed is not None and passed.account_is_open and probe_until:
+                release = partial(
+                    release_account_probe, account_id=account.id, now=now, until=probe_until
+                )
                 await self._database.write(workspace_id, release)
             # Without a call, another attempt has failed to renew the access.
             return contacts.has_failed_login and await self._is_waiting(workspace_id, account)
@@ -146,7 +151,7 @@ class CircuitBreakers:
         """Count the failure of the last call for the breaker of an account, and return its state."""
 
         async def work(session: WriteSession) -> Breaker:
-            stored = await lock_account_breaker(session, account.id) or _new_record(account)
+            stored = await lock_account_breaker(session, account.id, account.publisher)
             failure = contacts.last_failure
             breaker = stored.breaker.failed(
                 now, self._random, is_probe=is_probe, is_login=contacts.has_failed_login
@@ -196,7 +201,7 @@ class CircuitBreakers:
 
         async def work(session: AllWorkspacesWriteSession) -> bool:
             locked = await lock_server_breaker(session, server)
-            if locked is not None and locked.is_open:
+            if locked.is_open:
                 return False
             breaker = Breaker(failures=1, failing_since=failing_since, last_failed_at=now)
             await save_server_breaker(session, server, breaker.opened(now, self._random))
@@ -232,7 +237,7 @@ class CircuitBreakers:
     async def _end_server_probe(
         self,
         server: ServerKey,
-        probe_until: datetime | None,
+        probe_until: datetime,
         contacts: ServerContacts,
         now: datetime,
     ) -> None:
@@ -240,24 +245,22 @@ class CircuitBreakers:
         if server.origin in contacts.answered:
             await self._close_server(server, now)
             return
-        is_called = server.origin in contacts.results
+        if server.origin in contacts.results:
 
-        async def work(session: AllWorkspacesWriteSession) -> None:
-            stored = await lock_server_breaker(session, server)
-            if stored is None or not stored.is_open:
-                return
-            if is_called:
-                stored = stored.failed(now, self._random, is_probe=True)
-            elif stored.open_until == probe_until:
-                stored = stored.released(now)
-            await save_server_breaker(session, server, stored)
+            async def work(session: AllWorkspacesWriteSession) -> None:
+                stored = await lock_server_breaker(session, server)
+                if stored.is_open:
+                    failed = stored.failed(now, self._random, is_probe=True)
+                    await save_server_breaker(session, server, failed)
 
+        else:
+            work = partial(release_server_probe, server=server, now=now, until=probe_until)
         await self._database.write_all_workspaces(work)
 
     async def _close_server(self, server: ServerKey, now: datetime) -> None:
         async def work(session: AllWorkspacesWriteSession) -> bool:
             stored = await lock_server_breaker(session, server)
-            if stored is None or not stored.is_open:
+            if not stored.is_open:
                 return False
             await save_server_breaker(session, server, stored.succeeded(now))
             await close_breakers_on_server(session, server, now, since=stored.failing_since)
@@ -289,7 +292,7 @@ async def begin_probe(
     ):
         return server._replace(probe_until=until)
     if server.account_is_open:
-        await _release_account_probe(account_id, until, now, session)
+        await release_account_probe(session, account_id, now, until=until)
     return None
 
 
@@ -366,10 +369,6 @@ def _changes_breaker(passed: AccountServer | None, contacts: ServerContacts) -> 
     return contacts.login_origin not in (None, passed.login_origin)
 
 
-def _new_record(account: Account) -> AccountBreakerRecord:
-    return AccountBreakerRecord(breaker=Breaker(), publisher=account.publisher, origin=None)
-
-
 def _with_servers(
     record: AccountBreakerRecord, account: Account, contacts: ServerContacts
 ) -> AccountBreakerRecord:
@@ -386,7 +385,7 @@ def _with_servers(
 async def _record_success(
     session: WriteSession, *, account: Account, contacts: ServerContacts, now: datetime
 ) -> None:
-    stored = await lock_account_breaker(session, account.id) or _new_record(account)
+    stored = await lock_account_breaker(session, account.id, account.publisher)
     record = replace(
         _with_servers(stored, account, contacts),
         breaker=stored.breaker.succeeded(now),
@@ -395,14 +394,3 @@ async def _record_success(
         is_of_several_workers=False,
     )
     await save_account_breaker(session, account.id, record)
-
-
-async def _release_account_probe(
-    account_id: AccountId, probe_until: datetime | None, now: datetime, session: WriteSession
-) -> None:
-    """Allow another probe immediately, unless one has begun or ended since."""
-    stored = await lock_account_breaker(session, account_id)
-    if stored is None or not stored.breaker.is_open or stored.breaker.open_until != probe_until:
-        return
-    released = replace(stored, breaker=stored.breaker.released(now))
-    await save_account_breaker(session, account_id, released)

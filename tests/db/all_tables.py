@@ -66,6 +66,7 @@ RETRYING = UUID(int=0xD3)
 WEBHOOK = UUID(int=0xE)
 DELIVERY = UUID(int=0xF)
 SESSION = UUID(int=0x11)
+PROBE_UNTIL = NOW + timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +281,7 @@ async def _add_breakers(database: Database, ids: Ids) -> None:
         "failing_since": NOW,
         "last_failed_at": NOW,
         "is_open": True,
-        "open_until": NOW,
+        "open_until": PROBE_UNTIL,
         "failed_probes": 1,
     }
     rows = [

@@ -9,7 +9,6 @@ import pytest
 
 from app.domain.circuit_breakers import (
     FAILURE_WINDOW,
-    PROBE_TIMEOUT,
     Breaker,
     FailingAccount,
     ServerFailure,
@@ -87,14 +86,6 @@ def test_waits_before_probes_double_up_to_five_minutes(
         breaker = breaker.failed(NOW, random, is_probe=True)  # type: ignore[arg-type]
     assert found == waits
     assert (breaker.failing_since, breaker.failures, breaker.failed_probes) == (NOW, 10, 7)
-
-
-def test_probe_forbids_others_until_its_timeout() -> None:
-    assert OPEN.probed(NOW + MINUTE) == replace(OPEN, open_until=NOW + MINUTE + PROBE_TIMEOUT)
-
-
-def test_probe_without_a_call_is_followed_by_another_one() -> None:
-    assert OPEN.probed(NOW).released(NOW + SECOND) == replace(OPEN, open_until=NOW + SECOND)
 
 
 def test_success_closes_an_open_breaker_and_keeps_the_time() -> None:

@@ -626,6 +626,14 @@ async def test_opening_is_logged_once(platform: Platform, acme: Tenant) -> None:
     assert events == ["server breaker opened", "server breaker closed"]
 
 
+async def test_first_failures_at_the_same_time_are_all_counted(
+    platform: Platform, acme: Tenant
+) -> None:
+    account = await platform.add_account(acme.workspace)
+    await asyncio.gather(*(platform.fail(acme.workspace, account) for _ in range(3)))
+    assert await platform.open_counts() == OpenBreakers(accounts=1, servers=0)
+
+
 async def test_connections_count_for_the_server_only_by_the_workers_without_one(
     platform: Platform, acme: Tenant
 ) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -21,11 +21,12 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.sql.dml import ReturningInsert
 
 from app.db.core.conditions import any_of
 from app.db.core.database import AllWorkspacesReader, Reader
 from app.db.core.statements import AllWorkspacesStatement, AnyRow, Statement
-from app.db.core.types import UtcDateTime, field_names, values_of
+from app.db.core.types import ColumnValues, UtcDateTime, field_names, values_of
 from app.db.core.write_session import AllWorkspacesWriteSession, WriteSession
 from app.db.core.writes import insert_with_on_conflict
 from app.db.models import (
@@ -115,20 +116,32 @@ def waits_for_server_after(time: ColumnElement[datetime]) -> ColumnElement[bool]
 
 
 async def lock_account_breaker(
-    session: WriteSession, account_id: AccountId
-) -> AccountBreakerRecord | None:
-    """Lock the breaker of an account until the transaction ends; None if it has none."""
-    row = await session.first(_LOCK, account=account_id)
-    if row is None:
-        return None
+    session: WriteSession, account_id: AccountId, publisher: AccountPublisher
+) -> AccountBreakerRecord:
+    """Lock the breaker of an account until the transaction ends; inserts a closed one if it has none."""
+    new = AccountBreakerRecord(breaker=Breaker(), publisher=publisher, origin=None)
+    (row,) = await session.rows(
+        _lock_statement(is_sqlite=session.is_sqlite), **_account_values(account_id, new)
+    )
     return AccountBreakerRecord(breaker=_to_breaker(row), **values_of(row, _CALL_COLUMNS))
 
 
-_LOCK = (
-    select(*(getattr(AccountBreaker, name) for name in (*_BREAKER_COLUMNS, *_CALL_COLUMNS)))
-    .where(AccountBreaker.account_id == bindparam("account"))
-    .with_for_update()
-)
+@cache
+def _lock_statement(*, is_sqlite: bool) -> ReturningInsert[Any]:
+    # FOR UPDATE cannot lock a row that does not exist yet.
+    insert = insert_with_on_conflict(AccountBreaker, is_sqlite=is_sqlite)
+    return insert.on_conflict_do_update(
+        index_elements=["workspace_id", "account_id"],
+        set_={"failures": AccountBreaker.failures},
+    ).returning(*(getattr(AccountBreaker, name) for name in (*_BREAKER_COLUMNS, *_CALL_COLUMNS)))
+
+
+def _account_values(account_id: AccountId, record: AccountBreakerRecord) -> ColumnValues:
+    return {
+        "account_id": account_id,
+        **values_of(record.breaker, _BREAKER_COLUMNS),
+        **values_of(record, _CALL_COLUMNS),
+    }
 
 
 def _to_breaker(row: AnyRow) -> Breaker:
@@ -140,10 +153,7 @@ async def save_account_breaker(
 ) -> None:
     """Insert or replace the breaker of an account."""
     await session.rows(
-        _save_statement(is_sqlite=session.is_sqlite),
-        account_id=account_id,
-        **values_of(record.breaker, _BREAKER_COLUMNS),
-        **values_of(record, _CALL_COLUMNS),
+        _save_statement(is_sqlite=session.is_sqlite), **_account_values(account_id, record)
     )
 
 
@@ -196,6 +206,31 @@ _BEGIN_ACCOUNT_PROBE = (
 )
 
 
+async def release_account_probe(
+    session: WriteSession,
+    account_id: AccountId,
+    now: datetime,
+    *,
+    until: datetime,
+) -> None:
+    """Allow another probe of an account immediately, unless one has begun or ended since.
+
+    `until` is the time until which the probe forbids others.
+    """
+    await session.rows(_RELEASE_ACCOUNT_PROBE, account=account_id, now=now, until=until)
+
+
+_RELEASE_ACCOUNT_PROBE = (
+    update(AccountBreaker)
+    .where(
+        AccountBreaker.account_id == bindparam("account"),
+        AccountBreaker.is_open.is_(True),
+        AccountBreaker.open_until == _UNTIL,
+    )
+    .values(open_until=_NOW)
+)
+
+
 async def begin_server_probe(
     session: AllWorkspacesWriteSession, server: ServerKey, now: datetime, *, until: datetime
 ) -> bool:
@@ -233,6 +268,21 @@ _BEGIN_SERVER_PROBE = AllWorkspacesStatement(
 )
 
 
+async def release_server_probe(
+    session: AllWorkspacesWriteSession, server: ServerKey, now: datetime, *, until: datetime
+) -> None:
+    """Allow another probe of a server immediately, as `release_account_probe` does of an account."""
+    await session.rows(_RELEASE_SERVER_PROBE, **_key(server), now=now, until=until)
+
+
+_RELEASE_SERVER_PROBE = AllWorkspacesStatement(
+    update(ServerBreaker)
+    .where(_OF_SERVER, ServerBreaker.is_open.is_(True), ServerBreaker.open_until == _UNTIL)
+    .values(open_until=_NOW),
+    reason="servers belong to no workspace",
+)
+
+
 class ServerBreakerRecord(NamedTuple):
     """Breaker of a server, with its last stored answer."""
 
@@ -249,21 +299,39 @@ async def find_server_breaker(
     return None if row is None else ServerBreakerRecord(_to_breaker(row), row.answered_at)
 
 
-async def lock_server_breaker(
-    session: AllWorkspacesWriteSession, server: ServerKey
-) -> Breaker | None:
-    """Lock the breaker of a server until the transaction ends; None if it has none."""
-    row = await session.first(_LOCK_SERVER, **_key(server))
-    return None if row is None else _to_breaker(row)
-
-
-_SELECT_SERVER = select(
-    *(getattr(ServerBreaker, name) for name in _BREAKER_COLUMNS), ServerBreaker.answered_at
-).where(_OF_SERVER)
-_FIND_SERVER = AllWorkspacesStatement(_SELECT_SERVER, reason="servers belong to no workspace")
-_LOCK_SERVER = AllWorkspacesStatement(
-    _SELECT_SERVER.with_for_update(), reason="servers belong to no workspace"
+_FIND_SERVER = AllWorkspacesStatement(
+    select(
+        *(getattr(ServerBreaker, name) for name in _BREAKER_COLUMNS), ServerBreaker.answered_at
+    ).where(_OF_SERVER),
+    reason="servers belong to no workspace",
 )
+
+
+async def lock_server_breaker(session: AllWorkspacesWriteSession, server: ServerKey) -> Breaker:
+    """Lock the breaker of a server until the transaction ends; inserts a closed one if it has none."""
+    (row,) = await session.rows(
+        _lock_server_statement(is_sqlite=session.is_sqlite), **_server_values(server, Breaker())
+    )
+    return _to_breaker(row)
+
+
+@cache
+def _lock_server_statement(*, is_sqlite: bool) -> AllWorkspacesStatement:
+    insert = insert_with_on_conflict(ServerBreaker, is_sqlite=is_sqlite)
+    locked = insert.on_conflict_do_update(
+        index_elements=["publisher", "origin"], set_={"failures": ServerBreaker.failures}
+    ).returning(*(getattr(ServerBreaker, name) for name in _BREAKER_COLUMNS))
+    return AllWorkspacesStatement(locked, reason="servers belong to no workspace")
+
+
+def _server_values(
+    server: ServerKey, breaker: Breaker, answered_at: datetime | None = None
+) -> ColumnValues:
+    return {
+        **server._asdict(),
+        **values_of(breaker, _BREAKER_COLUMNS),
+        "answered_at": answered_at,
+    }
 
 
 async def save_server_breaker(
@@ -271,10 +339,7 @@ async def save_server_breaker(
 ) -> None:
     """Insert or replace the breaker of a server; its last stored answer stays."""
     await session.rows(
-        _save_server_statement(is_sqlite=session.is_sqlite),
-        **server._asdict(),
-        **values_of(breaker, _BREAKER_COLUMNS),
-        answered_at=None,
+        _save_server_statement(is_sqlite=session.is_sqlite), **_server_values(server, breaker)
     )
 
 
@@ -294,9 +359,7 @@ async def record_server_answer(
     """Store that a server has answered, also before it has a breaker."""
     await session.rows(
         _record_answer_statement(is_sqlite=session.is_sqlite),
-        **server._asdict(),
-        **values_of(Breaker(), _BREAKER_COLUMNS),
-        answered_at=now,
+        **_server_values(server, Breaker(), answered_at=now),
     )
 
 

@@ -245,6 +245,9 @@ CASES: Mapping[str, WriteCase] = {
     "begin_account_probe": lambda session, _: circuit_breakers.begin_account_probe(
         session, ACCOUNT, LATER, until=LATER
     ),
+    "release_account_probe": lambda session, _: circuit_breakers.release_account_probe(
+        session, ACCOUNT, NOW, until=all_tables.PROBE_UNTIL
+    ),
     "save_account_breaker": lambda session, _: circuit_breakers.save_account_breaker(
         session, ACCOUNT, BREAKER
     ),
@@ -396,7 +399,7 @@ LOCKING_CASES: Mapping[str, WriteCase] = {
     "lock_webhooks_behind_feed": lambda session, _: webhooks.lock_webhooks_behind_feed(session),
     "lock_credentials_key": lambda session, _: credentials.lock_credentials_key(session, ACCOUNT),
     "lock_account_breaker": lambda session, _: circuit_breakers.lock_account_breaker(
-        session, ACCOUNT
+        session, ACCOUNT, BREAKER.publisher
     ),
     "lock_accounts": lambda _, reader: accounts.lock_accounts(reader, [ACCOUNT]),
     "load_posts_for_update": lambda _, reader: posts.load_posts_for_update(reader, [POST]),
