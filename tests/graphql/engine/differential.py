@@ -122,6 +122,13 @@ VALUES: Mapping[str, Sequence[object]] = {
     "Boolean": (True, False),
     "String": TEXTS,
     "DateTime": ("2026-04-15T15:00:00Z", "2026-04-15T14:59:59.999Z", "2026-05-01T00:00:00Z"),
+    "JSON": (
+        {"url": "https://example.com/a.jpg"},
+        {"url": "nope", "altText": "A"},
+        {"instagram": {"content": "B", "settings": {"labels": ["C", 1, True, None]}}},
+        {"mastodn": {}},
+        "sale",
+    ),
     "UUID": [str(post_id) for post_id in (*POSTS, WEBHOOK, UUID(int=999))],
     "ID": [
         *(encode_node_id(NodeKind.POST, post_id) for post_id in POSTS[:4]),

@@ -254,11 +254,14 @@ def _literal(kind: Any, value: Any) -> str:
         kind = kind.of_type
     if value is None:
         return "null"
-    if isinstance(kind, GraphQLList):
-        return f"[{', '.join(_literal(kind.of_type, item) for item in value)}]"
-    if isinstance(kind, GraphQLInputObjectType):
-        fields = (
-            f"{name}: {_literal(kind.fields[name].type, inner)}" for name, inner in value.items()
+    if isinstance(value, list):
+        item_kind = kind.of_type if isinstance(kind, GraphQLList) else kind  # within JSON
+        return f"[{', '.join(_literal(item_kind, item) for item in value)}]"
+    if isinstance(value, dict):
+        fields = kind.fields if isinstance(kind, GraphQLInputObjectType) else {}
+        entries = (
+            f"{name}: {_literal(fields[name].type if fields else kind, inner)}"
+            for name, inner in value.items()
         )
-        return "{" + ", ".join(fields) + "}"
+        return "{" + ", ".join(entries) + "}"
     return value if isinstance(kind, GraphQLEnumType) else json.dumps(value)

@@ -155,6 +155,13 @@ IDS = (
     "====",
 )
 TEXTS = ("", "a", "long" * 2000, "\0", "\U0001f389", "e\u0301\u202e", "%_\\", "'; --", "\u00b2")
+JSON_OBJECTS: Sequence[object] = (
+    {},
+    {"url": "https://example.com/a.jpg"},
+    {"url": 1, "alt": "\0"},
+    {"mastodon": {"content": 1, "settings": {"visibility": ["private", None]}}},
+    [[{"bluesky": {}}]],
+)
 NUMBERS = (-(2**31), -1, 0, 1, 3, 100, 101, 2**31 - 1)
 
 VALUES: Mapping[str, Sequence[object]] = {
@@ -162,6 +169,7 @@ VALUES: Mapping[str, Sequence[object]] = {
     "Boolean": (True, False),
     "String": TEXTS,
     "DateTime": TIMES,
+    "JSON": JSON_OBJECTS,
     "ID": IDS,
     "UUID": IDS,
 }
