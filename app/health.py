@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from app.db.core.database import Database
 from app.db.core.failures import describe_failure, is_storage_failure
-from app.db.repositories.circuit_breakers import count_open_breakers
+from app.db.repositories.outages import count_open_breakers
 from app.db.repositories.overdue import read_backlog
 from app.domain.circuit_breakers import PROBE_TIMEOUT
 from app.domain.errors import ServiceUnavailable

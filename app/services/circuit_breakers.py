@@ -17,21 +17,22 @@ from app.db.repositories.circuit_breakers import (
     begin_account_probe,
     begin_server_probe,
     close_breakers_on_server,
-    count_live_workers,
-    count_workspaces_on_server,
     delete_closed_server_breakers,
-    failing_accounts,
     find_server_breaker,
     lock_account_breaker,
     lock_server_breaker,
-    open_breakers,
-    outages_by_account_id,
-    record_live_worker,
     record_server_answer,
     release_account_probe,
     release_server_probe,
     save_account_breaker,
     save_server_breaker,
+)
+from app.db.repositories.outages import open_breakers, outages_by_account_id
+from app.db.repositories.server_failures import (
+    count_live_workers,
+    count_workspaces_on_server,
+    failing_accounts,
+    record_live_worker,
 )
 from app.domain.accounts import Account
 from app.domain.circuit_breakers import (

@@ -10,7 +10,6 @@ from uuid import UUID
 
 from app.db.core.database import Database, Reader
 from app.db.repositories.attempts import attempts_by_destination_id
-from app.db.repositories.circuit_breakers import outages_by_account_id
 from app.db.repositories.claims import (
     ClaimableAccount,
     ClaimableDestination,
@@ -21,6 +20,7 @@ from app.db.repositories.claims import (
     lock_destinations,
     workspaces_to_claim_from,
 )
+from app.db.repositories.outages import outages_by_account_id
 from app.domain.account_commands import fail_after_outage
 from app.domain.accounts import Account, AccountPublisher, blocking_reason
 from app.domain.circuit_breakers import AccountServer, ServerKey

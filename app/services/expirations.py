@@ -23,14 +23,14 @@ from app.db.repositories.accounts import (
     posts_with_ended_waits,
 )
 from app.db.repositories.checkpoints import delete_old_checkpoints, has_old_checkpoints
-from app.db.repositories.circuit_breakers import (
+from app.db.repositories.claims import expired_leases
+from app.db.repositories.events import delete_events, oldest_events
+from app.db.repositories.idempotency_keys import delete_expired_idempotency_keys, find_expiry_cutoff
+from app.db.repositories.outages import (
     accounts_waiting_for_servers,
     outages_by_account_id,
     posts_waiting_for_server,
 )
-from app.db.repositories.claims import expired_leases
-from app.db.repositories.events import delete_events, oldest_events
-from app.db.repositories.idempotency_keys import delete_expired_idempotency_keys, find_expiry_cutoff
 from app.db.repositories.webhook_deliveries import delete_deliveries, old_deliveries
 from app.db.repositories.webhooks import deleted_webhooks_without_deliveries, remove_webhooks
 from app.db.repositories.workspaces import list_workspaces

@@ -8,7 +8,7 @@ import structlog
 from cachetools import TTLCache
 
 from app.db.core.database import Database
-from app.db.repositories.circuit_breakers import other_origins
+from app.db.repositories.server_failures import other_origins
 from app.outbound.client import OutboundClient, OutboundRequest
 from app.outbound.errors import OutboundError
 

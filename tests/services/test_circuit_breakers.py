@@ -12,10 +12,11 @@ from structlog.testing import capture_logs
 
 from app.db.core.database import Database
 from app.db.repositories.accounts import load_accounts
-from app.db.repositories.circuit_breakers import count_live_workers, count_open_breakers
 from app.db.repositories.claims import ClaimTime, accounts_to_claim_from
+from app.db.repositories.outages import count_open_breakers
 from app.db.repositories.overdue import read_backlog
 from app.db.repositories.posts import load_posts
+from app.db.repositories.server_failures import count_live_workers
 from app.domain.accounts import AccountPublisher
 from app.domain.circuit_breakers import FAILURE_WINDOW, OpenBreakers, ServerFailure, ServerOutage
 from app.domain.credentials import parse_credentials

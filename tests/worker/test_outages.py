@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from app.db.core.database import Database
-from app.db.repositories.circuit_breakers import count_open_breakers
+from app.db.repositories.outages import count_open_breakers
 from app.db.repositories.posts import load_posts
 from app.domain.accounts import AccountPublisher
 from app.domain.attempts import Publication

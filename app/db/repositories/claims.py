@@ -38,12 +38,8 @@ from app.db.models import (
 )
 from app.db.repositories.account_filters import blocked_condition
 from app.db.repositories.checkpoints import has_unreadable_checkpoint
-from app.db.repositories.circuit_breakers import (
-    BREAKER_JOIN,
-    SERVER_IS_OPEN,
-    is_open_after,
-)
 from app.db.repositories.credentials import has_unreadable_credentials
+from app.db.repositories.outages import BREAKER_JOIN, SERVER_IS_OPEN, is_open_after
 from app.domain.accounts import AccountPublisher
 from app.domain.circuit_breakers import AccountServer, ServerKey
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId, WorkspaceKind

@@ -25,7 +25,7 @@ from app.db.core.statements import AllWorkspacesStatement, AnySelect
 from app.db.core.types import UtcDateTime
 from app.db.models import ACCOUNT_JOIN, Account, AccountPause, Destination, Workspace
 from app.db.repositories.account_filters import AWAITS_RECONNECTION
-from app.db.repositories.circuit_breakers import waits_for_server_after
+from app.db.repositories.outages import waits_for_server_after
 from app.domain.accounts import LostAccessPolicy
 from app.domain.destinations import MAX_DUE, MAX_OVERDUE, OVERDUE_AFTER, Backlog
 

@@ -21,10 +21,10 @@ from app.db.repositories import (
     accounts,
     api_keys,
     attempts,
-    circuit_breakers,
     credentials,
     destinations,
     failure_groups,
+    outages,
     outcomes,
     posts,
     webhook_pages,
@@ -97,7 +97,7 @@ class Loaders:
 
     @cached_property
     def waits_by_account_id(self) -> DataLoader[AccountId, AnyRow | None]:
-        query = circuit_breakers.waits_by_account_id
+        query = outages.waits_by_account_id
         return _to_one_loader(self._reader, query, "account_id")
 
     @cached_property

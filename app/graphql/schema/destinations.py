@@ -10,7 +10,7 @@ import strawberry
 from strawberry import field
 
 from app.db.core.statements import AnyRow
-from app.db.repositories.circuit_breakers import outage_of, waits_until
+from app.db.repositories.outages import outage_of, waits_until
 from app.domain import accounts as account_rules
 from app.domain import diagnosis as diagnosis_rules
 from app.domain import outlook as outlook_rules
