@@ -72,12 +72,12 @@ from app.runtime.shutdown import CLEANUP_LIMIT, limited_cleanup, on_shutdown_sig
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder, Viewer
 from app.services.board_counts import BoardCounter
 from app.services.change_feed import ChangeFeed, run_change_notifier
-from app.services.circuit_breakers import OutageReader
 from app.services.credentials import CredentialVerifier
 from app.services.database_clock import DatabaseClock, keep_synchronized
 from app.services.expirations import EXPIRATION_INTERVAL
 from app.services.exports import ExportChunk, ExportFormat, export_destinations
 from app.services.mastodon_authorization import MastodonAuthorizer
+from app.services.outages import OutageReader
 from app.services.periodic import exit_together, run_periodically
 from app.services.proxy_users import ProxyUsers, open_proxy_users
 from app.services.retry_policies import load_retry_policies

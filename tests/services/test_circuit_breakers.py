@@ -27,15 +27,11 @@ from app.domain.posts import PostStatus
 from app.domain.retry_policy import DEFAULT_POLICIES, NOT_SENT, RetryPolicies
 from app.platforms.server_contacts import ServerContacts
 from app.services.accounts import set_account_credentials
-from app.services.circuit_breakers import (
-    CircuitBreakers,
-    WaitingAccounts,
-    list_outages,
-    prune_breakers,
-)
+from app.services.circuit_breakers import CircuitBreakers, prune_breakers
 from app.services.claims import Claim
 from app.services.credentials import prepare_credentials
 from app.services.expirations import MAX_TRANSACTIONS_PER_RUN, fail_after_outages
+from app.services.outages import WaitingAccounts, list_outages
 from tests.circuit_breaker_rows import ORIGIN, account_breaker
 from tests.clients import Tenant
 from tests.credential_rows import CIPHER, VALUES

@@ -29,10 +29,10 @@ from app.services.api_keys import Viewer
 from app.services.board_counts import BoardCounter
 from app.services.bulk_plans import CriteriaT, PlanCodec
 from app.services.change_feed import ChangeFeed
-from app.services.circuit_breakers import OutageReader
 from app.services.claims import ClaimService
 from app.services.credentials import CredentialsToSet, CredentialVerifier, prepare_credentials
 from app.services.mastodon_authorization import MastodonAuthorizer
+from app.services.outages import OutageReader
 from app.services.reports import ReportService
 from app.services.secret_cipher import SecretCipher
 from app.services.unit_of_work import Publisher, WriteContext

@@ -5,7 +5,7 @@ from datetime import datetime
 import strawberry
 from strawberry import field
 
-from app.services.circuit_breakers import WaitingAccounts
+from app.services.outages import WaitingAccounts
 
 
 @strawberry.type(

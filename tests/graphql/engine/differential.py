@@ -64,9 +64,9 @@ from app.outbound.client import OutboundClient
 from app.services.api_keys import Viewer
 from app.services.board_counts import BoardCounter
 from app.services.change_feed import ChangeFeed
-from app.services.circuit_breakers import OutageReader
 from app.services.credentials import CredentialVerifier
 from app.services.mastodon_authorization import MastodonAuthorizer
+from app.services.outages import OutageReader
 from app.services.retry_policies import load_retry_policies
 from app.services.secret_cipher import SecretCipher
 from app.services.webhooks import WebhookService
