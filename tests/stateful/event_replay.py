@@ -24,6 +24,7 @@ UNREPORTED_COLUMNS = {
     "verification_token",
     "search_text",  # derived from the texts
     *("failed_at", "failure_group", "post_created_at"),  # derived from other columns
+    *("media_warning", "media_warning_code"),  # of a background check, which is no event
 }
 
 
